@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Column', 'Frames', 'write_atomically', 'Series', 'to_numpy', 'Mark', 'Record', 'History', 'reopen_history', 'Method',
-           'base_rates', 'flatten_state', 'unflatten_state', 'save_state', 'load_state', 'isolated_randomness',
-           'schedule_factor', 'looking', 'Loop', 'NonFiniteError', 'Training', 'Run', 'check_run', 'make_folder']
+           'base_rates', 'flatten_state', 'unflatten_state', 'save_state', 'load_state', 'schedule_factor', 'looking',
+           'Loop', 'NonFiniteError', 'Training', 'Run', 'check_run', 'make_folder', 'watch']
 
 # %% ../nbs/06_run.ipynb #53be943a
 import copy
@@ -31,7 +31,7 @@ from safetensors import safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from .core import derive_seed, pick_device, rebuild, recipe, scale
+from .core import derive_seed, pick_device, rebuild, recipe, scale, seeded
 from .data import Batch, batch_indices
 from .losses import learned_fraction
 
@@ -467,23 +467,6 @@ def load_state(path: str | Path) -> Any:
     except Exception as error:
         raise ValueError(f"{path} is not a whole checkpoint ({error}); remove it to go back to the one before") from error
 
-# %% ../nbs/06_run.ipynb #64f8ade9
-@contextmanager
-def isolated_randomness(
-    seed: int,               # what torch's global generators are seeded with inside the block
-    device: torch.device,    # the device whose generator is restored, beside the CPU's
-) -> Iterator[None]:
-    "Seed torch's global generators for a block and put them back as they were."
-    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    cpu = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)     # torch.manual_seed would also queue up work for GPUs that nobody uses
-    if cuda is not None: torch.cuda.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        if cuda is not None: torch.cuda.set_rng_state(cuda, device)
-
 # %% ../nbs/06_run.ipynb #03902593
 def schedule_factor(
     step: int,              # steps already done, 0 … steps − 1
@@ -690,7 +673,7 @@ class Training(Loop):
         factor = schedule_factor(self.steps_done, self.steps, self.schedule, self.warmup)
         for optimizer in self.method.optimizers().values():
             for group, rate in zip(optimizer.param_groups, base_rates(optimizer), strict=True): group["lr"] = rate * factor
-        with self._clock("update"), isolated_randomness(derive_seed(self.seed, "torch", self.steps_done), self.device):
+        with self._clock("update"), seeded(derive_seed(self.seed, "torch", self.steps_done), self.device):
             parts = self.method.update(self._batch(self.steps_done))
         self._unsettled.append((self.steps_done + 1, parts, factor))
         if self.device.type == "cpu" or time.monotonic() - self._settled_at > 0.2: self._settle()
@@ -726,7 +709,7 @@ class Training(Loop):
             if self.steps_done % every and self.steps_done != self.steps: continue
             self._settle()
             try:
-                with self._clock(f"measure {name}"), looking(self.method), isolated_randomness(self.seed, self.device):
+                with self._clock(f"measure {name}"), looking(self.method), seeded(self.seed, self.device):
                     value = function(self.method)
             except Exception as error:
                 error.add_note(f"raised by the measure {name!r} at step {self.steps_done}")
@@ -940,3 +923,22 @@ _NOTED = ("steps", "batch_size", "seed", "schedule", "warmup", "precision", "che
 def _rebuilt(note: Any, what: str, folder: Path) -> Any:
     if note is None: raise ValueError(f"{folder} does not say how its {what} was made; build it as before and pass {what}=")
     return rebuild(note)
+
+# %% ../nbs/06_run.ipynb #1905aba7
+def watch(
+    run: Run,
+    probe: Any,             # an ImageSet on which the method is looked at, a few hundred images that it is not trained on
+    every: int = 20,        # steps
+    pairs: int = 16,        # how many images of the probe are recorded as pairs of views
+) -> Run:
+    "Record `embedding` (h, [n, D]) and, where the method has them, `projection` (z, [n, d]) and `pairs` ([2, pairs, d])."
+    images = probe.images.to(run.device)
+    run.measure("embedding", lambda method: method.embed(images).float(), every)
+    if hasattr(run.method, "project"): run.measure("projection", lambda method: method.project(images).float(), every)
+    if hasattr(run.method, "views") and hasattr(run.method, "projector"):
+        def recorded_pairs(method: Any) -> Tensor:
+            generator = torch.Generator(device=run.device).manual_seed(derive_seed(run.seed, "pairs"))
+            return torch.stack([method.projector(method.encoder(view)).float() for view in method.views(images[:pairs], generator)])
+
+        run.measure("pairs", recorded_pairs, every)
+    return run
