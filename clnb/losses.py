@@ -49,7 +49,7 @@ def _embeddings(**named: Tensor) -> None:
             raise ValueError(f"{first} and {name} must have the same d, got {tuple(named[first].shape)} "
                              f"and {tuple(z.shape)}")
         if z.device != named[first].device:
-            raise ValueError(f"{first} is on {named[first].device} and {name} on {z.device}; move one of them")
+            raise ValueError(f"{first} is on {named[first].device} and {name} on {z.device}; move one")
 
 
 def _pairs(least: int, **named: Tensor) -> None:
@@ -65,7 +65,7 @@ def _pairs(least: int, **named: Tensor) -> None:
 
 # %% ../nbs/03_losses.ipynb #5dac5b09
 def _positive(name: str, value: float | Tensor, least: float = 0.0, open_: bool = True) -> None:
-    "Raise unless the number `value` is finite and > `least` (≥ when not `open_`); a tensor's value is not read."
+    "Raise unless the number `value` is finite and > `least` (≥ when not `open_`); tensors pass unread."
     if isinstance(value, Tensor) and value.ndim == 0:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -114,7 +114,7 @@ def info_nce(
 ) -> Tensor:                             # scalar, or [N]
     """InfoNCE (van den Oord et al. 2018, eq. 4); with `negatives` as in MoCo (He et al. 2020, eq. 1).
 
-    Raises `TypeError` and `ValueError` for what is not [N, d] floats, one pair without negatives, temperature ≤ 0.
+    Raises `TypeError` and `ValueError` for other shapes or kinds, temperature ≤ 0, one pair and no negatives.
     """
     _pairs(2 if negatives is None else 1, q=q, k=k)
     _positive("temperature", temperature)
@@ -233,7 +233,7 @@ def concentration(
 
 def _inside(name: str, index: Tensor, count: int) -> None:
     "Raise on the CPU if an index is outside 0 … count-1 (reading values from another device would stall it)."
-    if index.device.type == "cpu" and index.numel() and not (0 <= index.min() and index.max() < count):
+    if index.device.type == "cpu" and index.numel() and (index.min() < 0 or index.max() >= count):
         raise ValueError(f"{name} must lie in 0 … {count - 1}, got {index.min()} … {index.max()}")
 
 # %% ../nbs/03_losses.ipynb #a85d9aef
@@ -244,7 +244,8 @@ def _level(q: Tensor, prototypes: Tensor, assignments: Tensor, phi: float | Tens
     _inside("assignments", assignments, len(prototypes))
     if isinstance(phi, Tensor) and phi.ndim:
         if phi.shape != (len(prototypes),):
-            raise ValueError(f"concentration must be [{len(prototypes)}], one per prototype, got {tuple(phi.shape)}")
+            raise ValueError(f"concentration must be [{len(prototypes)}], one per prototype, "
+                             f"got {tuple(phi.shape)}")
         if phi.device.type == "cpu" and (phi <= 0).any():
             raise ValueError(f"concentration must be > 0 everywhere, got {phi.min():g}")
     else:
@@ -272,15 +273,15 @@ def proto_nce(
     for name, entries in lists.items():
         if len(entries) not in (1, levels):
             raise ValueError(f"{name} has {len(entries)} levels and another argument has {levels}")
-    rows = zip(*(entries * levels if len(entries) == 1 else entries for entries in lists.values()), strict=True)
-    return _reduced(torch.stack([_level(*row) for row in rows]).mean(0), reduction)
+    full = (entries * levels if len(entries) == 1 else entries for entries in lists.values())
+    return _reduced(torch.stack([_level(*row) for row in zip(*full, strict=True)]).mean(0), reduction)
 
 # %% ../nbs/03_losses.ipynb #06846f02
 class PairWeights(NamedTuple):
     "What an anchor (row) does with each candidate (column); order a_0 … a_{N-1}, b_0 … b_{N-1}."
     cosine: Tensor       # [2N, 2N] similarity, 1 on the diagonal
     probability: Tensor  # [2N, 2N] rows sum to 1, 0 on the diagonal
-    weight: Tensor       # [2N, 2N] pull of the positive (−∂L/∂s), push of a negative (∂L/∂s), 0 on the diagonal
+    weight: Tensor       # [2N, 2N] positive: pull −∂L/∂s; negative: push ∂L/∂s; diagonal: 0
 
 
 def pair_weights(
@@ -345,7 +346,7 @@ def hard_nt_xent(
 ) -> Tensor:                             # scalar, or [2N]
     """Debiased and hard-negative NT-Xent (Chuang et al. 2020, eq. 8; Robinson et al. 2021, eq. 4).
 
-    `tau_plus = beta = 0` is `nt_xent`. Raises as `nt_xent`, and `ValueError` for tau_plus or beta out of range.
+    `tau_plus = beta = 0` is `nt_xent`. Raises as `nt_xent` does, and for tau_plus or beta out of range.
     """
     _check_hard(za, zb, temperature, tau_plus, beta)
     _choice("reduction", reduction, "mean", "none")
@@ -388,7 +389,7 @@ def uniform(
 
 # %% ../nbs/03_losses.ipynb #1eb07c42
 def _simplex(groups: int, strangers: float, friends: float, temperature: float) -> float:
-    "log(friends + strangers·e^{x/τ}) with x = -1 - 1/(groups-1), the least mean gap between `groups` directions."
+    "log(friends + strangers·e^{x/τ}) at x = -1 - 1/(groups-1), the least mean gap of `groups` directions."
     if groups < 2:
         return math.log(friends)
     return _log_sum(math.log(friends), math.log(strangers) - groups / (groups - 1) / temperature)
@@ -399,7 +400,7 @@ def _log_sum(a: float, b: float) -> float:
 
 # %% ../nbs/03_losses.ipynb #98ba558b
 def _log_affinity(dim: int, scale: float) -> float:
-    "log of the mean of e^{scale·cos} over uniform directions in `dim` dimensions, log 0F1(; dim/2; scale²/4)."
+    "log of the mean of e^{scale·cos} over directions in `dim` dimensions: log 0F1(; dim/2; scale²/4)."
     term = total = 0.0
     for k in range(1, 100_000):
         term += 2 * math.log(scale / 2) - math.log(k) - math.log(dim / 2 + k - 1)
@@ -410,7 +411,7 @@ def _log_affinity(dim: int, scale: float) -> float:
 
 
 def _spread(dim: int | None, points: int, friends: int, temperature: float) -> float:
-    "Lower bound of NT-Xent or SupCon from the room on the sphere; `points` views, classes of at least `friends`+1."
+    "Lower bound from the room on the sphere: `points` views, in classes of at least `friends` + 1."
     if dim is None:
         return -math.inf
     mean = math.log(points) + _log_affinity(dim, 1 / temperature) - 1 / temperature
@@ -435,8 +436,10 @@ def _share_out(
         inner = rate * friends / (strangers * (1 - rate).clamp_min(1e-300))
         return torch.where(rate < 1, temperature * inner.log(), high).clamp(low, high)
 
+    def with_room(log_rate: float) -> bool:
+        return float((price * x_at(log_rate)).sum()) >= budget
+
     below, above = -2000.0, 2000.0
-    with_room = lambda log_rate: float((price * x_at(log_rate)).sum()) >= budget
     if not with_room(below):
         for _ in range(120):
             middle = (below + above) / 2
@@ -447,7 +450,8 @@ def _share_out(
 # %% ../nbs/03_losses.ipynb #cb78ba36
 def _nt_xent_bounds(n: int, temperature: float = 0.5, dim: int | None = None) -> tuple[float, float]:
     _whole("n", n, 2)
-    return math.log(2 * n - 1), max(_simplex(n, 2 * n - 2, 1, temperature), _spread(dim, 2 * n, 1, temperature))
+    least = max(_simplex(n, 2 * n - 2, 1, temperature), _spread(dim, 2 * n, 1, temperature))
+    return math.log(2 * n - 1), least
 
 
 def _hard_bounds(n: int, temperature: float = 0.5, tau_plus: float = 0.0, beta: float = 0.0,
@@ -455,10 +459,13 @@ def _hard_bounds(n: int, temperature: float = 0.5, tau_plus: float = 0.0, beta: 
     chance_, plain = _nt_xent_bounds(n, temperature, dim)
     if not tau_plus:
         return chance_, plain
-    count, offset = 2 * n - 2, tau_plus / (1 - tau_plus)
-    value = lambda x: math.log1p(count * max((math.exp(x) - tau_plus) / (1 - tau_plus), math.exp(-2 / temperature)))
-    best, clamped = -n / (n - 1) / temperature, math.log(tau_plus + (1 - tau_plus) * math.exp(-2 / temperature))
-    if best <= clamped or offset * count <= 1:
+    count, least = 2 * n - 2, math.exp(-2 / temperature)
+
+    def value(x: float) -> float:
+        return math.log1p(count * max((math.exp(x) - tau_plus) / (1 - tau_plus), least))
+
+    best, clamped = -n / (n - 1) / temperature, math.log(tau_plus + (1 - tau_plus) * least)
+    if best <= clamped or tau_plus * (count + 1) <= 1:
         return chance_, value(best)
     share = (best - clamped) / (2 / temperature - clamped)
     return chance_, (1 - share) * value(clamped) + share * value(2 / temperature)
@@ -500,8 +507,8 @@ def _sup_con_bounds(
         return math.log(total - 1), math.log(total - 1)
     strangers, mine = total - size, torch.where(valid, size, 0.0)
     budget = max(0.0, 2 * float(size.max()) - total) ** 2 - float((size**2 + size * strangers).sum())
-    least = _share_out(mine.clamp_min(1e-300) / mine.sum(), (size - 1).clamp_min(1), strangers, size * strangers,
-                       budget, -2.0, 0.0, temperature)
+    least = _share_out(mine.clamp_min(1e-300) / mine.sum(), (size - 1).clamp_min(1), strangers,
+                       size * strangers, budget, -2.0, 0.0, temperature)
     if valid.all():
         least = max(least, _spread(dim, int(total), int(size.min()) - 1, temperature))
     return share * math.log(total - 1), share * least
@@ -513,7 +520,8 @@ def _proto_nce_bounds(
 ) -> tuple[float, float]:
     sizes = list(prototypes) if isinstance(prototypes, (list, tuple)) else [prototypes]
     many = len(sizes) > 1 or isinstance(prototypes, (list, tuple))
-    phis = list(concentration) if many and isinstance(concentration, (list, tuple)) else [concentration] * len(sizes)
+    several = many and isinstance(concentration, (list, tuple))
+    phis = list(concentration) if several else [concentration] * len(sizes)
     given = list(assignments) if many and assignments is not None else [assignments] * len(sizes)
     rows = [_proto_level(*row) for row in zip(sizes, phis, given, strict=True)]
     return sum(row[0] for row in rows) / len(rows), sum(row[1] for row in rows) / len(rows)
@@ -524,8 +532,8 @@ def _proto_level(k: int, phi: float | Tensor, assignments: Tensor | None) -> tup
     phi = torch.as_tensor(phi, dtype=torch.float64).cpu().expand(k)
     if k == 1:
         return 0.0, 0.0
-    each = (torch.logsumexp((-1 / phi).expand(k, k).masked_fill(torch.eye(k, dtype=torch.bool), -torch.inf), 1)
-            - 1 / phi).exp().log1p()
+    total = torch.exp(-1 / phi)
+    each = torch.log1p((total.sum() - total).clamp_min(0) * total)
     if assignments is None:
         return math.log(k), float(each.min())
     count = torch.as_tensor(assignments).cpu().bincount(minlength=k).double()
@@ -581,18 +589,18 @@ def _bounds(name: str, shape: dict[str, Any]) -> tuple[float, float]:
 
 
 def chance(
-    name: str,    # the loss: "nt_xent", "info_nce", "sup_con", "proto_nce", "hard_nt_xent", "align", "uniform"
-    **shape: Any, # n pairs, temperature, negatives (queue length), labels or counts, prototypes, … of the batch
+    name: str,     # "nt_xent", "info_nce", "sup_con", "proto_nce", "hard_nt_xent", "align" or "uniform"
+    **shape: Any,  # n pairs, temperature, negatives (queue length), labels or counts, prototypes, … (below)
 ) -> float:
-    "The loss when all candidates look alike (collapsed); of `align`, which collapse satisfies, for unrelated views."
+    "The loss when all candidates look alike (all collapsed); for `align`, when the views are unrelated."
     return _bounds(name, shape)[0]
 
 
 def floor(
-    name: str,    # the loss, as in `chance`
-    **shape: Any, # as in `chance`; `dim`, the embedding's dimension, sharpens the bound where dimensions are few
+    name: str,     # as in `chance`
+    **shape: Any,  # as in `chance`; `dim`, the embedding's dimension, sharpens the bound where it is small
 ) -> float:
-    "A value that no embeddings can get below, and the least possible one where that is known (module notes)."
+    "A value that no embeddings can get below; attained by a simplex, if `dim` has room for one."
     return _bounds(name, shape)[1]
 
 
@@ -602,13 +610,13 @@ def learned_fraction(
     floor: Any,    # as `loss`, or a number
 ) -> Any:          # like `loss`: 0 at chance, 1 at the floor, nan where the two are equal
     "How much of the way from chance to the floor has been gone: (chance - loss) / (chance - floor)."
-    arguments = (loss, chance, floor)
-    if any(isinstance(x, Tensor) for x in arguments):
-        like = next(x for x in arguments if isinstance(x, Tensor))
-        kind = like.dtype if like.is_floating_point() else torch.get_default_dtype()
-        loss, chance, floor = (torch.as_tensor(x, dtype=kind, device=like.device) if not isinstance(x, Tensor) else x
-                               for x in arguments)
-        return torch.where(chance == floor, torch.nan, (chance - loss) / torch.where(chance == floor, 1, chance - floor))
-    loss, chance, floor = (np.asarray(x, dtype=float) for x in arguments)
-    fraction = np.where(chance == floor, np.nan, (chance - loss) / np.where(chance == floor, 1.0, chance - floor))
-    return fraction if fraction.ndim else float(fraction)
+    given = (loss, chance, floor)
+    like = next((x for x in given if isinstance(x, Tensor)), None)
+    if like is None:
+        loss, chance, floor = (torch.as_tensor(np.asarray(x, dtype=float)) for x in given)
+        fraction = learned_fraction(loss, chance, floor).numpy()
+        return fraction if fraction.ndim else float(fraction)
+    kind = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+    loss, chance, floor = (torch.as_tensor(x, dtype=kind, device=like.device) for x in given)
+    gap = chance - floor
+    return torch.where(gap == 0, torch.nan, (chance - loss) / torch.where(gap == 0, 1, gap))
