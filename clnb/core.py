@@ -189,7 +189,8 @@ def rebuild(
     if "dict" in note:
         return {key: rebuild(item) for key, item in note["dict"].items()}
     if "missing" in note:
-        raise ValueError(f"{note['call']} was given a {note['missing']}, which a recipe cannot hold; build it yourself and pass it")
+        raise ValueError(f"{note['call']} was given a {note['missing']}, which a recipe cannot hold; "
+                         "build it yourself and pass it")
     name = note.get("call") or note["name"]
     module, _, path = name.partition(":")
     if module.split(".")[0] != "clnb":
@@ -298,6 +299,7 @@ def stored_claims(
     import pandas as pd
 
     rows = json.loads(Path(path).read_text("utf-8")) if Path(path).exists() else []
-    rows = [{"claim": row["statement"], "effect": f"{row['effect']:.3g} [{row['low']:.3g}, {row['high']:.3g}] {row['unit']}".strip(),
-             "seeds": row["seeds"], "scale": row["scale"], "holds": row["holds"]} for row in rows if row["method"] == method and row["holds"] is not None]
-    return pd.DataFrame(rows, columns=["claim", "effect", "seeds", "scale", "holds"])
+    rows = [row for row in rows if row["method"] == method and row["holds"] is not None]
+    effects = [f"{row['effect']:.3g} [{row['low']:.3g}, {row['high']:.3g}] {row['unit']}".strip() for row in rows]
+    kept = {name: [row[name] for row in rows] for name in ("seeds", "scale", "holds")}
+    return pd.DataFrame({"claim": [row["statement"] for row in rows], "effect": effects, **kept})

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Column', 'Frames', 'write_atomically', 'Series', 'to_numpy', 'Mark', 'Record', 'History', 'reopen_history', 'Method',
            'base_rates', 'flatten_state', 'unflatten_state', 'save_state', 'load_state', 'schedule_factor', 'looking',
-           'Loop', 'NonFiniteError', 'Training', 'Run', 'check_run', 'make_folder', 'watch']
+           'Gate', 'Background', 'Loop', 'NonFiniteError', 'Books', 'Instruments', 'Training', 'Checkpoints', 'Run',
+           'check_run', 'make_folder', 'watch']
 
 # %% ../nbs/06_run.ipynb #53be943a
 import copy
@@ -23,7 +24,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -206,7 +207,8 @@ class Record:
 
     def __getitem__(self, name: str) -> Series:
         if name not in self._series:
-            raise KeyError(f"nothing named {name!r} has been recorded; there is: {', '.join(self.names()) or 'nothing yet'}")
+            known = ", ".join(self.names()) or "nothing yet"
+            raise KeyError(f"nothing named {name!r} has been recorded; there is: {known}")
         return Series(name, self._series[name], self._lock)
 
     def last(self, name: str) -> float | np.ndarray:
@@ -223,7 +225,7 @@ class History(Record):
         budget: int = 256 << 20,             # bytes of arrays kept in memory, for each name
     ) -> None:
         super().__init__(budget)
-        self.version, self._listeners, self._journal = 0, [], None
+        self.version, self._listeners, self._journal, self._flushed = 0, [], None, time.monotonic()
         if folder is not None:
             self.folder = Path(folder)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -246,15 +248,17 @@ class History(Record):
         with self._lock:
             self.marks.append(Mark(step, text, changes))
             self._write({"step": step, "text": text, "changes": changes})
-        self.flush()
         self.tell()
 
     def _write(self, entry: dict[str, Any]) -> None:
-        if self._journal is not None: self._journal.write(json.dumps(entry) + "\n")
+        if self._journal is None: return
+        self._journal.write(json.dumps(entry) + "\n")
+        if not entry.get("numbers") or time.monotonic() - self._flushed > 0.5: self.flush()
 
     def flush(self) -> None:
         "Hand the journal to the operating system, so that it survives the end of this process."
         with self._lock:
+            self._flushed = time.monotonic()
             if self._journal is not None: self._journal.flush()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -284,22 +288,10 @@ class History(Record):
         "The numbers as a pandas DataFrame with one row a step and one column a name."
         import pandas as pd
 
-        columns = {name: pd.Series(self[name].values, self[name].steps) for name in self.names() if not self[name].is_array}
+        numbers = [name for name in self.names() if not self[name].is_array]
+        columns = {name: pd.Series(self[name].values, self[name].steps) for name in numbers}
         columns = {name: column[~column.index.duplicated(keep="last")] for name, column in columns.items()}
         return pd.DataFrame(columns).rename_axis("step")
-
-# %% ../nbs/06_run.ipynb #0275a950
-def to_numpy(
-    value: Any,  # a number, array, tensor or nested list of numbers
-) -> np.ndarray:
-    "`value` as a numpy array in host memory; `TypeError` when it does not hold numbers."
-    if isinstance(value, Tensor):
-        value = value.detach()
-        value = (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).cpu().numpy().copy()
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"a history holds numbers and arrays of numbers, got {type(value).__name__} ({array.dtype})")
-    return array
 
 # %% ../nbs/06_run.ipynb #736a53c4
 def _save_file(history: History, path: Path) -> Path:
@@ -353,8 +345,8 @@ def reopen_history(
     folder: Path,       # of a history
     until: int,         # the step to go back to
 ) -> tuple[History, list[Mark]]:
-    "Go back to a step: the history without what came later, open for writing, and the marks that were made from there on."
-    later = [mark for mark in _load_folder(folder).marks if mark.step >= until] if (folder / "history.jsonl").exists() else []
+    "Go back to a step: the history without what came later, open for writing; and the marks made from there on."
+    later = [mark for mark in _load_folder(folder).marks if mark.step >= until]
     kept = [entry for entry in _entries(folder, until) if "text" not in entry or entry["step"] < until]
     text = "".join(json.dumps(entry) + "\n" for entry in kept)
     write_atomically(folder / "history.jsonl", lambda file: file.write(text.encode()))
@@ -465,7 +457,7 @@ def load_state(path: str | Path) -> Any:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is not a whole checkpoint ({error}); remove it to go back to the one before") from error
+        raise ValueError(f"{path} is not a whole checkpoint ({error}); remove it to use the one before") from error
 
 # %% ../nbs/06_run.ipynb #03902593
 def schedule_factor(
@@ -491,11 +483,11 @@ def looking(method: nn.Module) -> Iterator[None]:
         for module, mode in modes.items(): module.training = mode
 
 # %% ../nbs/06_run.ipynb #4eda9ab1
-class Loop:
-    "Takes steps while it may: a subclass supplies `steps`, `_advance()`, `_rest()` and `_news()`."
+class Gate:
+    "May the next step be taken? Pausing, stepping and stopping move a number, and wake whoever waits for it."
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.steps_done, self.progress = steps, 0, True
+        self.steps, self.steps_done = steps, 0
         self.error: BaseException | None = None
         self.trace = ""                                  # the traceback of `error` as text
         self._until, self._stopped, self._looping, self._inside = 0, False, False, False
@@ -516,26 +508,11 @@ class Loop:
         if self.steps_done >= self.steps or self._stopped: return "finished"
         return "paused" if self.steps_done or self._thread is not None else "new"
 
-    def start(self) -> "Loop":
-        "Go on in the background until the end; returns at once. Also continues after `pause`, `stop` and `Run.load`."
-        return self._allow(self.steps)
-
-    def resume(self) -> "Loop":
-        "Go on after `pause`."
-        return self.start()
-
     def pause(self, wait: bool = True) -> None:
         "Take no further step until `resume`; returns when the step in progress is done, or at once with `wait=False`."
         with self._gate: self._until = min(self._until, self.steps_done)
         self._wait(wait)
         self._news()
-
-    def step(self, n: int = 1, wait: bool = True) -> "Loop":
-        "Take `n` steps and pause; returns when they are done, or at once with `wait=False`."
-        if n < 1: raise ValueError(f"n must be at least 1 step, got {n}")
-        self._allow(self.steps_done + n)
-        self._wait(wait)
-        return self._checked() if wait else self
 
     def stop(self, wait: bool = True) -> None:
         "End the run after the step in progress, with a checkpoint; `start` can still continue it."
@@ -546,9 +523,40 @@ class Loop:
         self._news()
 
     def _wait(self, wait: bool) -> None:
-        while wait and self.busy and not self._looping and threading.current_thread() is not self._thread: time.sleep(0.001)
+        own = threading.current_thread() is self._thread
+        while wait and not own and self.busy and not self._looping: time.sleep(0.001)
 
-    def _allow(self, until: int) -> "Loop":
+    def _finish_thread(self) -> None:
+        if self._thread is not None and self._thread is not threading.current_thread(): self._thread.join()
+
+    def _fail(self, error: BaseException) -> None:
+        self.error, self.trace = error, "".join(traceback.format_exception(error))
+        self._news()
+
+    def _checked(self) -> "Gate":
+        if self.error is not None: raise self.error
+        return self
+
+# %% ../nbs/06_run.ipynb #26d70b5e
+class Background(Gate):
+    "Takes steps on a thread of its own: a subclass supplies `_advance()`, `_rest()` and `_news()`."
+
+    def start(self) -> "Background":
+        "Go on in the background until the end; returns at once. Also continues after `pause`, `stop` and `Run.load`."
+        return self._allow(self.steps)
+
+    def resume(self) -> "Background":
+        "Go on after `pause`."
+        return self.start()
+
+    def step(self, n: int = 1, wait: bool = True) -> "Background":
+        "Take `n` steps and pause; returns when they are done, or at once with `wait=False`."
+        if n < 1: raise ValueError(f"n must be at least 1 step, got {n}")
+        self._allow(self.steps_done + n)
+        self._wait(wait)
+        return self._checked() if wait else self
+
+    def _allow(self, until: int) -> "Background":
         self._checked()
         if self._looping: raise RuntimeError("a for loop is iterating this run; let it end or break out of it first")
         if self._stopped: self._finish_thread()
@@ -572,34 +580,30 @@ class Loop:
                 self._rest()
                 with self._gate:
                     self._gate.wait_for(lambda: self._stopped or self.steps_done < self._until, timeout=0.1)
-            self._inside = False
             self._rest()
+            self._inside = False
+            self._news()
         except BaseException as error:
             self._fail(error)
 
-    def _fail(self, error: BaseException) -> None:
-        self.error, self.trace = error, "".join(traceback.format_exception(error))
-        self._news()
+# %% ../nbs/06_run.ipynb #504f239c
+class Loop(Background):
+    "Takes steps in a `for` loop with a progress bar, or in the background."
 
-    def _checked(self) -> "Loop":
-        if self.error is not None: raise self.error
-        return self
-
-    def _finish_thread(self) -> None:
-        if self._thread is not None and self._thread is not threading.current_thread(): self._thread.join()
+    progress = True      # show a bar when iterated
 
     def __iter__(self) -> Iterator[int]:
-        "Train in this thread, with a progress bar; yields the number of steps done. Breaking out of the loop pauses the run."
+        "Train in this thread; yields the number of steps done. Leaving the loop early pauses the run."
         if self.busy: raise RuntimeError("this run is training in the background; pause() it before iterating it")
         self._checked().stop()
-        self._stopped, self._looping, self._until = False, True, self.steps     # `stop` or `pause` in the loop's body ends it
+        self._stopped, self._looping, self._until = False, True, self.steps     # stop() and pause() inside end the loop
         try:
             with self._bar() as bar:
                 while self.steps_done < self._until:
                     self._advance()
                     bar.update()
                     yield self.steps_done
-        except GeneratorExit:    # the loop was left by `break`
+        except GeneratorExit:    # `break`
             raise
         except BaseException as error:
             self._fail(error)
@@ -624,67 +628,40 @@ class Loop:
         return True
 
     def __await__(self) -> Generator[Any, None, "Loop"]:
-        "`await run` in a notebook waits until the run rests or fails, while its widgets stay alive."
+        "`await run` in a notebook: like `join`, but widgets stay alive while the cell waits."
         import asyncio
 
-        while self.busy: yield from asyncio.sleep(0.02).__await__()
-        if self.state == "finished": self._finish_thread()
-        return self._checked()
+        while not self.join(timeout=0): yield from asyncio.sleep(0.02).__await__()
+        return self
 
 # %% ../nbs/06_run.ipynb #11bfcca0
 class NonFiniteError(ArithmeticError):
-    "A loss or parameter is not a finite number; `step`, `parts` and `checkpoint` say when, what, and where to go back to."
+    "A loss or parameter is not a finite number: when (`step`), what (`parts`), where to go back to (`checkpoint`)."
 
     def __init__(self, what: str, step: int, parts: dict[str, float], checkpoint: Path | None) -> None:
         self.step, self.parts, self.checkpoint = step, parts, checkpoint
         values = ", ".join(f"{name} = {value:g}" for name, value in parts.items())
-        super().__init__(f"{what} is not finite at step {step}: {values}. The last good checkpoint is {checkpoint or 'not there yet'}. "
-                         "Branch from it (run.branch(step, folder)) with a smaller learning_rate or a larger temperature.")
+        super().__init__(
+            f"{what} is not finite at step {step}: {values}. The last good checkpoint is {checkpoint or 'not there yet'}. "
+            "Branch from it (run.branch(step, folder)) with a smaller learning_rate or a larger temperature.")
 
 # %% ../nbs/06_run.ipynb #11e516bf
-class Training(Loop):
-    "One step after the other: data order, schedule, books, measures and changes. `Run` adds the folder."
+class Books(Loop):
+    "Brings the scalars of the steps to the host, checks them and records them."
 
-    def __init__(self, method: Method, data: Any, steps: int, batch_size: int, seed: int, device: torch.device,
-                 schedule: str, warmup: int) -> None:
+    def __init__(self, method: Method, batch_size: int, device: torch.device, steps: int) -> None:
         super().__init__(steps)
-        self.method, self.data, self.batch_size, self.seed, self.device = method, data, batch_size, seed, device
-        self.schedule, self.warmup = schedule, warmup
+        self.method, self.batch_size, self.device = method, batch_size, device
         self.seconds = {"update": 0.0}                  # where the time went, by activity
-        self._epoch, self._order = -1, None
-        self._generator = torch.Generator(device=device)
-        self._measures: dict[str, tuple[Callable[[nn.Module], Any], int]] = {}
-        self._changes: list[tuple[int, dict[str, float]]] = []      # step from which it holds, new values
         self._unsettled: list[tuple[int, dict[str, Tensor], float]] = []
-        self._settled_at, self._looked_at = 0.0, -1
-
-    def _batch(self, step: int) -> Batch:
-        epoch, k = divmod(step, len(self.data) // self.batch_size)
-        if epoch != self._epoch:
-            order = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            self._order, self._epoch = batch_indices(len(self.data), self.batch_size, order, drop_last=True), epoch
-        batch = self.data[self._order[k]]
-        batch.generator = self._generator.manual_seed(derive_seed(self.seed, "step", step))
-        return batch
-
-    def _advance(self) -> None:
-        if self.steps_done == 0: self._look()
-        self._apply_changes()
-        factor = schedule_factor(self.steps_done, self.steps, self.schedule, self.warmup)
-        for optimizer in self.method.optimizers().values():
-            for group, rate in zip(optimizer.param_groups, base_rates(optimizer), strict=True): group["lr"] = rate * factor
-        with self._clock("update"), seeded(derive_seed(self.seed, "torch", self.steps_done), self.device):
-            parts = self.method.update(self._batch(self.steps_done))
-        self._unsettled.append((self.steps_done + 1, parts, factor))
-        if self.device.type == "cpu" or time.monotonic() - self._settled_at > 0.2: self._settle()
-        self.steps_done += 1
-        self._look()
+        self._settled_at = 0.0
 
     def _settle(self) -> None:
         waiting, self._unsettled, self._settled_at = self._unsettled, [], time.monotonic()
         if not waiting: return
-        scalars = [torch.as_tensor(value, device=self.device, dtype=torch.float64 if self.device.type != "mps" else None)
-                   for _, parts, _ in waiting for value in parts.values()]
+        kind = torch.float32 if self.device.type == "mps" else torch.float64
+        values = [value for _, parts, _ in waiting for value in parts.values()]
+        scalars = [torch.as_tensor(value, device=self.device, dtype=kind) for value in values]
         numbers = iter(torch.stack(scalars).tolist())
         for step, parts, factor in waiting:
             values = {name: next(numbers) for name in parts}
@@ -701,6 +678,35 @@ class Training(Loop):
                       "learned_fraction" if name == "loss" else f"{name}.learned_fraction": fraction}
         return found
 
+    @contextmanager
+    def _clock(self, activity: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[activity] = self.seconds.get(activity, 0.0) + time.perf_counter() - began
+
+    def _news(self) -> None: self.history.tell()
+
+# %% ../nbs/06_run.ipynb #6325f4a2
+class Instruments(Books):
+    "Measures at intervals, and hyper-parameters that change while the run goes on."
+
+    def __init__(self, seed: int, **books: Any) -> None:
+        super().__init__(**books)
+        self.seed, self._looked_at = seed, -1
+        self._measures: dict[str, tuple[Callable[[nn.Module], Any], int]] = {}
+        self._changes: list[tuple[int, dict[str, float]]] = []      # step from which it holds, new values
+
+    def measure(
+        self,
+        name: str,                              # its name in the history; a dict of results is recorded as "name.key"
+        function: Callable[[nn.Module], Any],   # called with the method; returns a number, an array or a dict of these
+        every: int = 50,                        # steps; also measured before the first step and after the last
+    ) -> "Instruments":
+        "Evaluate `function(method)` between two steps, in evaluation mode without gradients, and record the result."
+        if every < 1: raise ValueError(f"every must be at least 1 step, got {every}")
+        self._measures[name] = (function, every)
+        return self
+
     def _look(self) -> None:
         "Take the measures that are due."
         if self._looked_at == self.steps_done: return
@@ -714,22 +720,11 @@ class Training(Loop):
             except Exception as error:
                 error.add_note(f"raised by the measure {name!r} at step {self.steps_done}")
                 raise
-            values = {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+            values = {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
             self.history.record(self.steps_done, **values)
 
-    def measure(
-        self,
-        name: str,                              # its name in the history; a dict of results is recorded as "name.key"
-        function: Callable[[nn.Module], Any],   # called with the method; returns a number, an array or a dict of these
-        every: int = 50,                        # steps; also measured before the first step and after the last
-    ) -> "Training":
-        "Evaluate `function(method)` between two steps, in evaluation mode and without gradients, and record what it returns."
-        if every < 1: raise ValueError(f"every must be at least 1 step, got {every}")
-        self._measures[name] = (function, every)
-        return self
-
     def set(self, **changes: float) -> None:
-        "Change hyper-parameters before the next step, e.g. `run.set(temperature=0.1)`; a mark in the history says when."
+        "Change hyper-parameters before the next step: `run.set(temperature=0.1)`; a mark in the history says when."
         for name, value in changes.items():
             if not hasattr(self.method, name):
                 raise ValueError(f"{type(self.method).__name__} has no hyper-parameter {name!r}; "
@@ -742,66 +737,51 @@ class Training(Loop):
     def _apply_changes(self) -> None:
         for due in [change for change in self._changes if change[0] <= self.steps_done]:
             self._changes.remove(due)
-            text = ", ".join(f"{name} {getattr(self.method, name):.4g} → {value:.4g}" for name, value in due[1].items())
+            old = {name: getattr(self.method, name) for name in due[1]}
             for name, value in due[1].items(): setattr(self.method, name, value)
+            text = ", ".join(f"{name} {old[name]:.4g} → {value:.4g}" for name, value in due[1].items())
             self.history.mark(self.steps_done, text, **due[1])
 
-    @contextmanager
-    def _clock(self, activity: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.seconds[activity] = self.seconds.get(activity, 0.0) + time.perf_counter() - began
+# %% ../nbs/06_run.ipynb #a6b6e894
+class Training(Instruments):
+    "One step after the other."
 
-    def _news(self) -> None: self.history.tell()
+    def __init__(self, data: Any, schedule: str, warmup: int, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.data, self.schedule, self.warmup = data, schedule, warmup
+        self._epoch, self._order = -1, None
+        self._generator = torch.Generator(device=self.device)
 
-# %% ../nbs/06_run.ipynb #6325f4a2
-class Run(Training):
-    "Training of a method on a data set, as an object that can be watched, changed, branched, killed and resumed."
+    def _batch(self, step: int) -> Batch:
+        epoch, k = divmod(step, len(self.data) // self.batch_size)
+        if epoch != self._epoch:
+            order = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+            self._order, self._epoch = batch_indices(len(self.data), self.batch_size, order, drop_last=True), epoch
+        batch = self.data[self._order[k]]
+        batch.generator = self._generator.manual_seed(derive_seed(self.seed, "step", step))
+        return batch
 
-    def __init__(
-        self,
-        method: Method,                             # what is trained
-        data: Any,                                  # an ImageSet, or anything with len(), to(device) and data[index] -> Batch
-        steps: int | None = None,                   # length of the run; None: the method's default at this scale
-        batch_size: int | None = None,              # samples in a step; None: the method's default
-        seed: int = 0,                              # of everything random in the training
-        device: str | torch.device | None = None,   # None: a GPU where there is one
-        folder: str | Path | None = None,           # where checkpoints and history are kept; None: a temporary folder
-        schedule: str = "constant",                 # of the learning rate: "constant" or "cosine"
-        warmup: int = 0,                            # steps of linear warm-up
-        precision: str | None = None,               # "float32" or "bf16"; None: bf16 on a GPU that has it
-        checkpoint_every: int | None = None,        # steps; None: ten times in a run
-        progress: bool = True,                      # show a bar when the run is iterated
-    ) -> None:
-        chosen = type(method).defaults(scale()) | {k: v for k, v in (("steps", steps), ("batch_size", batch_size)) if v is not None}
-        device = pick_device(device)
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        note = {"steps": chosen["steps"], "batch_size": chosen["batch_size"], "seed": seed, "schedule": schedule, "warmup": warmup,
-                "precision": precision or ("bf16" if fast else "float32"),
-                "checkpoint_every": checkpoint_every or max(1, chosen["steps"] // 10)}
-        check_run(data, note)
-        path = make_folder(self, folder)
-        self._open(path, History(path / "history"), note, method, data, device)
-        self.progress = progress
-        made = {"method": recipe(method), "data": recipe(data), "fingerprint": data.fingerprint(), "torch": torch.__version__}
-        write_atomically(path / "run.json", lambda file: file.write(json.dumps(note | made, indent=1).encode()))
+    def _advance(self) -> None:
+        if self.steps_done == 0: self._look()
+        self._apply_changes()
+        factor = schedule_factor(self.steps_done, self.steps, self.schedule, self.warmup)
+        for optimizer in self.method.optimizers().values():
+            for group, rate in zip(optimizer.param_groups, base_rates(optimizer), strict=True):
+                group["lr"] = rate * factor
+        with self._clock("update"), seeded(derive_seed(self.seed, "torch", self.steps_done), self.device):
+            parts = self.method.update(self._batch(self.steps_done))
+        self._unsettled.append((self.steps_done + 1, parts, factor))
+        if self.device.type == "cpu" or time.monotonic() - self._settled_at > 0.2: self._settle()
+        self.steps_done += 1
+        self._look()
 
-    def _open(self, folder: Path, history: History, note: dict[str, Any], method: Method, data: Any, device: torch.device) -> None:
-        method.to(device, memory_format=torch.channels_last) if device.type == "cuda" else method.to(device)
-        method.precision = note["precision"]
-        for optimizer in method.train().optimizers().values(): base_rates(optimizer)
-        super().__init__(method, data.to(device), note["steps"], note["batch_size"], note["seed"], device, note["schedule"], note["warmup"])
-        self.folder, self.history, self.checkpoint_every, self._saved_at = folder, history, note["checkpoint_every"], -1
-        self.note = note
+# %% ../nbs/06_run.ipynb #b2f51a8f
+class Checkpoints(Training):
+    "Checkpoints of a run: `checkpoints/step-00000120.safetensors` in its folder."
 
-    def _look(self) -> None:
-        super()._look()
-        if self.steps_done % self.checkpoint_every == 0 or self.steps_done == self.steps: self._rest()
-
-    def _rest(self) -> None:
-        "Make sure that everything up to here is on disk."
-        if self._saved_at != self.steps_done: self.save()
-        self.history.flush()
+    def __init__(self, folder: Path, checkpoint_every: int, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.folder, self.checkpoint_every, self._saved_at = folder, checkpoint_every, -1
 
     @property
     def checkpoints(self) -> list[int]:
@@ -821,7 +801,9 @@ class Run(Training):
             raise RuntimeError("a run in the background saves itself at intervals; pause() it before save()")
         self._settle()
         bad = [name for name, value in self.method.named_parameters() if not value.isfinite().all()]
-        if bad: raise NonFiniteError("a parameter", self.steps_done, dict.fromkeys(bad[:3], math.nan), self._last_checkpoint())
+        if bad:
+            parts = dict.fromkeys(bad[:3], math.nan)
+            raise NonFiniteError("a parameter", self.steps_done, parts, self._last_checkpoint())
         kept = [name for name in self.method.tunable if name != "learning_rate"]      # that one is in the optimisers
         path = self.checkpoint(self.steps_done)
         save_state(path, {"step": self.steps_done, "method": dict(self.method.state_dict()),
@@ -838,12 +820,62 @@ class Run(Training):
         for name, value in state["tunable"].items(): setattr(self.method, name, value)
         self.steps_done = self._saved_at = self._looked_at = step
 
+    def _look(self) -> None:
+        super()._look()
+        if self.steps_done % self.checkpoint_every == 0 or self.steps_done == self.steps: self._rest()
+
+    def _rest(self) -> None:
+        "Make sure that everything up to here is on disk."
+        if self._saved_at != self.steps_done: self.save()
+        self.history.flush()
+
+# %% ../nbs/06_run.ipynb #53bf7f47
+class Run(Checkpoints):
+    "Training of a method on a data set, as an object that can be watched, changed, branched, killed and resumed."
+
+    def __init__(
+        self,
+        method: Method,                             # what is trained
+        data: Any,                                  # an ImageSet, or what has len(), to(device), data[index] -> Batch
+        steps: int | None = None,                   # length of the run; None: the method's default at this scale
+        batch_size: int | None = None,              # samples in a step; None: the method's default
+        seed: int = 0,                              # of everything random in the training
+        device: str | torch.device | None = None,   # None: a GPU where there is one
+        folder: str | Path | None = None,           # for checkpoints and history; None: a temporary folder
+        schedule: str = "constant",                 # of the learning rate: "constant" or "cosine"
+        warmup: int = 0,                            # steps of linear warm-up
+        precision: str | None = None,               # "float32" or "bf16"; None: bf16 on a GPU that has it
+        checkpoint_every: int | None = None,        # steps; None: ten times in a run
+        progress: bool = True,                      # show a bar when the run is iterated
+    ) -> None:
+        device, defaults = pick_device(device), type(method).defaults(scale())
+        steps = defaults["steps"] if steps is None else steps
+        batch_size = defaults["batch_size"] if batch_size is None else batch_size
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        note = {"steps": steps, "batch_size": batch_size, "seed": seed, "schedule": schedule, "warmup": warmup,
+                "precision": precision or ("bf16" if fast else "float32"),
+                "checkpoint_every": checkpoint_every or max(1, steps // 10)}
+        check_run(data, note)
+        folder, self.progress = make_folder(self, folder), progress
+        self._open(folder, History(folder / "history"), note, method, data, device)
+        made = {"method": recipe(method), "data": recipe(data), "fingerprint": data.fingerprint()}
+        text = json.dumps(note | made | {"torch": torch.__version__}, indent=1)
+        write_atomically(folder / "run.json", lambda file: file.write(text.encode()))
+
+    def _open(self, folder: Path, history: History | None, note: dict[str, Any], method: Method, data: Any,
+              device: torch.device) -> None:
+        self.history, self.note, settings = history, note, dict(note)
+        method.precision = settings.pop("precision")
+        method.to(device, memory_format=torch.channels_last) if device.type == "cuda" else method.to(device)
+        for optimizer in method.train().optimizers().values(): base_rates(optimizer)
+        super().__init__(folder=folder, method=method, data=data.to(device), device=device, **settings)
+
     def branch(
         self,
         step: int,                          # one of `run.checkpoints`
         folder: str | Path | None = None,   # of the new run
     ) -> "Run":
-        "A new run that begins at a checkpoint of this one, with its history up to there; the two share nothing afterwards."
+        "A new run from a checkpoint of this one, with the history up to there; the two share nothing afterwards."
         return _branch(self, step, folder)
 
     @classmethod
@@ -854,39 +886,43 @@ class Run(Training):
         data: Any = None,                           # likewise
         device: str | torch.device | None = None,
     ) -> "Run":
-        "Take up a run where its last whole checkpoint left it; `start` or iterate it to go on to the same numbers."
+        "Take up a run where its last whole checkpoint left it; start or iterate it to go on to the same numbers."
         return _load(Path(folder), method, data, device)
 
     def __repr__(self) -> str:
         loss = f", loss {self.history.last('loss'):.4g}" if "loss" in self.history else ""
-        return f"Run of {type(self.method).__name__}: {self.state}, step {self.steps_done} of {self.steps}{loss}, in {self.folder}"
+        return f"Run of {type(self.method).__name__}: {self.state}, step {self.steps_done} of {self.steps}{loss}"
 
-# %% ../nbs/06_run.ipynb #a6b6e894
+# %% ../nbs/06_run.ipynb #0f406e5e
 def check_run(data: Any, note: dict[str, Any]) -> None:
     "Raise `ValueError` for arguments of `Run` that cannot work, naming the one and what to change."
     if note["steps"] < 1: raise ValueError(f"steps must be at least 1, got {note['steps']}")
     if not 1 <= note["batch_size"] <= len(data):
-        raise ValueError(f"batch_size must lie between 1 and the {len(data)} samples of the data, got {note['batch_size']}")
+        raise ValueError(f"batch_size must lie between 1 and the {len(data)} samples of the data, "
+                         f"got {note['batch_size']}")
     for name, allowed in (("schedule", ("constant", "cosine")), ("precision", ("float32", "bf16"))):
-        if note[name] not in allowed: raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {note[name]!r}")
+        if note[name] not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {note[name]!r}")
 
 
 def make_folder(run: Run, folder: str | Path | None) -> Path:
-    "A folder for a new run: the one asked for, which must not hold a run, or a temporary one that goes when `run` goes."
+    "A folder for a new run: the one asked for, which must not hold a run, or a temporary one that goes with `run`."
     if folder is None:
         path = Path(tempfile.mkdtemp(prefix="clnb-run-"))
         weakref.finalize(run, shutil.rmtree, path, ignore_errors=True)
         return path
     path = Path(folder)
     if (path / "run.json").exists():
-        raise ValueError(f"{path} already holds a run; continue it with Run.load({str(path)!r}), or choose another folder")
+        raise ValueError(f"{path} already holds a run; continue it with Run.load({str(path)!r}), "
+                         "or choose another folder")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 # %% ../nbs/06_run.ipynb #5451d57f
 def _branch(run: Run, step: int, folder: str | Path | None) -> Run:
     if step not in run.checkpoints:
-        raise ValueError(f"there is no checkpoint at step {step}; there are: {', '.join(map(str, run.checkpoints)) or 'none'}")
+        there = ", ".join(map(str, run.checkpoints)) or "none"
+        raise ValueError(f"there is no checkpoint at step {step}; there are: {there}")
     new = Run(copy.deepcopy(run.method), run.data, device=run.device, folder=folder, progress=run.progress, **run.note)
     run.history.flush()
     shutil.copytree(run.folder / "history", new.folder / "history", dirs_exist_ok=True)
@@ -921,24 +957,26 @@ _NOTED = ("steps", "batch_size", "seed", "schedule", "warmup", "precision", "che
 
 
 def _rebuilt(note: Any, what: str, folder: Path) -> Any:
-    if note is None: raise ValueError(f"{folder} does not say how its {what} was made; build it as before and pass {what}=")
+    if note is None:
+        raise ValueError(f"{folder} does not say how its {what} was made; build it as before and pass {what}=")
     return rebuild(note)
 
 # %% ../nbs/06_run.ipynb #1905aba7
 def watch(
     run: Run,
-    probe: Any,             # an ImageSet on which the method is looked at, a few hundred images that it is not trained on
+    probe: Any,             # an ImageSet of a few hundred images on which the method is looked at, not trained
     every: int = 20,        # steps
     pairs: int = 16,        # how many images of the probe are recorded as pairs of views
 ) -> Run:
-    "Record `embedding` (h, [n, D]) and, where the method has them, `projection` (z, [n, d]) and `pairs` ([2, pairs, d])."
+    "Record `embedding` (h, [n, D]) and, where the method has them, `projection` (z, [n, d]) and `pairs` ([2, p, d])."
     images = probe.images.to(run.device)
     run.measure("embedding", lambda method: method.embed(images).float(), every)
     if hasattr(run.method, "project"): run.measure("projection", lambda method: method.project(images).float(), every)
     if hasattr(run.method, "views") and hasattr(run.method, "projector"):
         def recorded_pairs(method: Any) -> Tensor:
             generator = torch.Generator(device=run.device).manual_seed(derive_seed(run.seed, "pairs"))
-            return torch.stack([method.projector(method.encoder(view)).float() for view in method.views(images[:pairs], generator)])
+            views = method.views(images[:pairs], generator)
+            return torch.stack([method.projector(method.encoder(view)).float() for view in views])
 
         run.measure("pairs", recorded_pairs, every)
     return run
