@@ -26,6 +26,7 @@ CLNB_SCALE=smoke unless the variable is set. All tests that use these fixtures r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -135,10 +136,8 @@ class Lab:
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 pass
         for kernel in family:   # a kernel is the leader of a group of its own
-            try:
+            with contextlib.suppress(psutil.Error):
                 kernel.kill()
-            except psutil.Error:
-                pass
         self.process = None
 
     def url(self, path: str) -> str:
@@ -409,10 +408,8 @@ class Notebook(Sheet):
 
     def close(self) -> None:
         """End the kernel and the page."""
-        try:
+        with contextlib.suppress(Error):
             self.page.evaluate("() => clnbTest.book()?.sessionContext.shutdown().then(() => true)")
-        except Error:
-            pass
 
 
 def launch(playwright) -> Browser:

@@ -1,0 +1,79 @@
+"""Every notebook is executed, in a real kernel and from top to bottom; and what is committed is fit to be read."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools.execute import COLOURS, NBS, PRIVATE, WIDGET, outputs, run
+
+ROOT = NBS.parent
+NOTEBOOKS = sorted(NBS.glob("*.ipynb"))
+LINES = 30            # of a code cell; the goal is 20
+BYTES = 1_000_000     # of a notebook
+everyone = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@pytest.mark.timeout(900)
+@everyone
+def test_runs_from_top_to_bottom(path):
+    before = {file for file in NBS.iterdir() if file.suffix != ".ipynb"}
+    try:
+        notebook, missing = run(path)
+    except Exception as error:
+        pytest.fail(COLOURS.sub("", str(error)), pytrace=False)
+    assert not missing
+    assert not [output for _, _, output in outputs(notebook) if WIDGET in output.get("data", {})]
+    left = {file.name for file in NBS.iterdir() if file.suffix != ".ipynb"} - {file.name for file in before}
+    assert not {name for name in left if not name.startswith(("runs", ".", "claims"))}, f"left behind in nbs/: {left}"
+
+
+@everyone
+def test_is_a_valid_notebook(path):
+    notebook = json.loads(path.read_text("utf-8"))
+    nbformat.validate(notebook)
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert "widgets" not in notebook["metadata"], "widget state is saved: run make prepare"
+    assert path.stat().st_size <= BYTES, f"{path.stat().st_size} bytes: leave out outputs, or make pictures smaller"
+
+
+@everyone
+def test_outputs_are_fit_for_readers(path):
+    for i, _, output in outputs(nbformat.read(path, 4)):
+        assert output.output_type != "error", f"cell {i} is saved with an error: run make notebooks ONLY={path.stem}"
+        data = output.get("data", {})
+        assert WIDGET not in data, f"cell {i} is saved with a widget instead of its picture: run make notebooks"
+        said = output.get("text", "") + data.get("text/plain", "")
+        found = PRIVATE.search(said)
+        assert not found, f"cell {i} shows a path of the machine it was run on: {found and found.group(0)}"
+
+
+@everyone
+def test_cells_are_short(path):
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    long = {source.splitlines()[0]: n for source in cells
+            if (n := sum(bool(line.strip()) for line in source.splitlines())) > LINES}
+    assert not long, f"cells of more than {LINES} lines; make two of each: {long}"
+
+
+@everyone
+def test_sources_name_no_machine(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+    assert not re.search(r"/work/|/root/|/home/\w|/Users/\w|/tmp/bash|!\s*pip|%pip", text)
+
+
+def test_order_of_reading():
+    names = [path.stem for path in NOTEBOOKS]
+    assert {"index", "start_here", "00_core", "10_simclr"} <= set(names)
+    assert all(re.match(r"(index|start_here|\d\d[a-z]?_\w+)$", name) for name in names), names
+
+
+def test_readme_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text("utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:|#", t)]
+    missing = [target for target in targets if not (ROOT / target.partition("#")[0]).exists()]
+    assert not missing, f"README.md links to what is not there: {missing}"
+    pictures = [Path(target) for target in targets if target.endswith(".png")]
+    assert all((ROOT / picture).stat().st_size <= 60_000 for picture in pictures)
