@@ -10,7 +10,7 @@ help:  ## this list
 
 env:  ## make the environment .venv (PYTHON=python3.12 chooses the Python)
 	@for python in "$$PYTHON" python3 python3.13 python3.12 python3.11 python3.14; do \
-	  if [ -n "$$python" ] && command -v "$$python" >/dev/null 2>&1 && "$$python" -c "import ssl" >/dev/null 2>&1; then \
+	  if [ -n "$$python" ] && command -v "$$python" >/dev/null 2>&1 && "$$python" -c "import ssl, sys; sys.exit(sys.version_info[0] < 3)" >/dev/null 2>&1; then \
 	    exec "$$python" tools/environment.py; fi; done; \
 	echo "No Python found. Install Python 3.11 or newer (python.org, or: sudo apt-get install python3 python3-venv)" \
 	  "and run the command again." >&2; exit 1

@@ -16,6 +16,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("browser"))
             if not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(600))
+    # the long ones first, so that no process is left with one at the end
+    items.sort(key=lambda item: (not item.get_closest_marker("browser"), "top_to_bottom" not in item.name))
 
 
 @pytest.fixture(scope="module")

@@ -82,8 +82,9 @@ def faults(root: Path) -> list[str]:
                 found.append(f"{name} imports {other}, which is on a higher floor")
             elif room == below == "methods" and path.name != "__init__.py" and other != "clnb.methods":
                 found.append(f"{name} imports {other}: a method imports no other method")
-            elif path.name != "__init__.py" and room != "methods" and order.get(other, "") >= (order[name] or "~"):
-                found.append(f"{name} (notebook {order[name]}) imports {other} of the later notebook {order[other]}")
+            elif path.name == "__init__.py" or room == "methods": continue
+            elif order.get(other, "") >= (order[name] or "~"):
+                found.append(f"{name} ({order[name]}) imports {other}, of the later notebook {order[other]}")
     return found
 
 
@@ -117,7 +118,7 @@ def test_the_rule_finds(tmp_path, room, line, fault):
 
 @pytest.mark.parametrize("room, line", [
     ("run", "from .data import Batch"), ("views/live", "from ..core import PALETTE\nimport anywidget"),
-    ("methods/moco", "from ..nets import MomentumCopy\nfrom ..run import Method"), ("losses", "from .core import scale"),
+    ("methods/moco", "from ..nets import mlp\nfrom ..run import Method"), ("losses", "from .core import scale"),
 ])
 def test_the_rule_allows(tmp_path, room, line):
     path = tmp_path / f"{room}.py"
@@ -263,7 +264,8 @@ def test_a_python_that_is_too_old_is_named(only):
     assert "Install one" in str(caught.value)
 
 
-@pytest.mark.parametrize("value, text", [("python-nowhere", "not a Python that runs"), ("python3", r"3\.9\.2; clnb needs")])
+@pytest.mark.parametrize("value, text", [("python-nowhere", "not a Python that runs"),
+                                         ("python3", r"3\.9\.2; clnb needs")])
 def test_the_variable_python_is_checked(only, monkeypatch, value, text):
     only(python3="3 9 2", python3_12="3 12 4")
     monkeypatch.setenv("PYTHON", value)
@@ -272,14 +274,15 @@ def test_the_variable_python_is_checked(only, monkeypatch, value, text):
 
 
 def test_a_small_disk_is_named(monkeypatch):
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**11, 10**11, 2 * 10**9))
+    little = shutil._ntuple_diskusage(10**11, 10**11, 2 * 10**9)
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: little)
     with pytest.raises(environment.Mend, match=r"about 8 GB.*2\.0 GB are free"):
         environment.check_disk(environment.DISK)
 
 
 @pytest.mark.parametrize("said, text", [
     ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
-    ("WARNING: Retrying … NewConnectionError('…: Failed to establish a new connection: [Errno 111] Connection refused')\n"
+    ("WARNING: Retrying … NewConnectionError('…: Failed to establish a new connection: Connection refused')\n"
      "ERROR: Could not find a version that satisfies the requirement setuptools>=68 (from versions: none)\n"
      "ERROR: No matching distribution found for setuptools>=68", "cannot be reached"),
     ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "cannot be reached"),
@@ -296,8 +299,8 @@ def test_what_pip_says_is_explained(said, text):
 
 def test_warnings_of_pip_are_kept_out():
     assert environment.tail("WARNING: a\n\nERROR: b\n  WARNING: c\n[notice] d") == "    ERROR: b"
-    assert environment.progress("  Downloading https://x/torch-2.15.0-cp311-none-manylinux.whl (530.1 MB)") == \
-        "downloading torch (530.1 MB)"
+    said = environment.progress("  Downloading https://x/torch-2.15.0-cp311-none-manylinux.whl (530.1 MB)")
+    assert said == "downloading torch (530.1 MB)"
     assert environment.progress("Collecting torch>=2.11 (from clnb==0.1.0)") == "collecting torch"
     assert environment.progress("Installing collected packages: a, b, c") == "unpacking 3 packages, about 5 GB"
     assert environment.progress("WARNING: whatever") is None
@@ -321,7 +324,7 @@ def made(place: Path, *arguments: str, **variables: str) -> subprocess.Completed
 
 def test_no_network_says_how_to_mend_it_and_can_be_repeated(copied):
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull,
-               "PIP_NO_CACHE_DIR": "1", "PYTHON": sys.executable}
+               "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "1", "PYTHON": sys.executable}
     for _ in range(2):
         done = made(copied, "lab", **nowhere)
         assert done.returncode != 0
@@ -342,7 +345,8 @@ def test_a_half_made_environment_is_made_again(copied, monkeypatch):
 def test_a_missing_module_venv_is_named(copied, tmp_path):
     python = tmp_path / "bin" / "python3"
     python.parent.mkdir()
-    python.write_text(f"#!/bin/sh\nif [ \"$2\" = venv ]; then echo 'No module named venv'; exit 1; fi\nexec {sys.executable} \"$@\"\n")
+    python.write_text("#!/bin/sh\nif [ \"$2\" = venv ]; then echo 'No module named venv'; exit 1; fi\n"
+                      f"exec {sys.executable} \"$@\"\n")
     python.chmod(0o755)
     done = made(copied, "env", PYTHON=str(python))
     assert done.returncode != 0 and "apt-get install python3" in done.stderr and "-venv" in done.stderr
@@ -350,8 +354,8 @@ def test_a_missing_module_venv_is_named(copied, tmp_path):
 
 def test_the_environment_is_recognised_at_once():
     done = subprocess.run([sys.executable, str(ROOT / "tools" / "environment.py")], capture_output=True, text=True)
-    if environment.VENV == sys.prefix:
-        assert (done.returncode, done.stdout) == (0, "")
+    if sys.prefix == environment.VENV:
+        assert done.returncode == 0 and not done.stdout
 
 
 def test_help_lists_the_commands(copied):
@@ -387,10 +391,10 @@ def test_lab_opens_the_lesson_without_a_display():
         if lab.poll() is None: lab.kill()
 
 
-@pytest.mark.parametrize("variables, text", [({"PORT": "high"}, "number from 1 to 65535"), ({"PORT": "0"}, "number from 1")])
-def test_lab_explains_a_wrong_port(variables, text):
-    _, errors = start_lab(**variables).communicate(timeout=60)
-    assert text in errors and "Traceback" not in errors
+@pytest.mark.parametrize("port", ["high", "0", "70000"])
+def test_lab_explains_a_wrong_port(port):
+    _, errors = start_lab(PORT=port).communicate(timeout=60)
+    assert "number from 1 to 65535" in errors and "Traceback" not in errors
 
 
 def test_lab_explains_a_port_that_is_taken():

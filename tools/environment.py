@@ -146,6 +146,8 @@ def clean_environ():
     """The environment variables for pip, without those that would send packages elsewhere."""
     drop = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "__PYVENV_LAUNCHER__")
     env = {key: value for key, value in os.environ.items() if key not in drop}
+    env.setdefault("PIP_RETRIES", "3")
+    env.setdefault("PIP_TIMEOUT", "30")
     env.update(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1", PIP_ROOT_USER_ACTION="ignore",
                PYTHONUNBUFFERED="1", PIP_NO_COLOR="1")
     os.makedirs(inside("tmp"), exist_ok=True)
@@ -188,8 +190,7 @@ def pip_install(arguments):
         while not over.wait(15):
             say("  … %s (%d s)" % (doing[0], time.time() - began))
 
-    command = [inside("bin", "python"), "-m", "pip", "install", "--progress-bar", "off", "--retries", "3",
-               "--timeout", "30"] + arguments
+    command = [inside("bin", "python"), "-m", "pip", "install", "--progress-bar", "off"] + arguments
     with open(log, "w", encoding="utf-8") as file:
         pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                cwd=ROOT, env=clean_environ())

@@ -116,10 +116,13 @@ def client_for(notebook: NotebookNode) -> NotebookClient:
 def ask(client: NotebookClient, code: str) -> str:
     """Run code in the kernel, outside the notebook; what it printed. Raises `RuntimeError` with the traceback."""
     cell = new_code_cell(code)
+    client.nb.cells.append(cell)
     try:
-        client.execute_cell(cell, len(client.nb.cells), store_history=False)
+        client.execute_cell(cell, len(client.nb.cells) - 1, store_history=False)
     except CellExecutionError as error:
         raise RuntimeError(COLOURS.sub("", str(error))) from None
+    finally:
+        client.nb.cells.pop()
     return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
 
 
