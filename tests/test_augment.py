@@ -1,15 +1,12 @@
 "The batched augmentations against torchvision, sample by sample, and their laws, faults and properties."
 
-import math
 
 import pytest
 import torch
 import torchvision.transforms.functional as V
-from scipy import stats
-from torchvision import transforms as T
 
 from clnb import augment as A
-from clnb.core import generator, rebuild, recipe
+from clnb.core import generator
 
 SHAPES = [(7, 3, 32, 32), (5, 3, 24, 40), (1, 3, 17, 9), (4, 1, 28, 28)]
 
