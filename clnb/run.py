@@ -642,7 +642,8 @@ class NonFiniteError(ArithmeticError):
         self.step, self.parts, self.checkpoint = step, parts, checkpoint
         values = ", ".join(f"{name} = {value:g}" for name, value in parts.items())
         super().__init__(
-            f"{what} is not finite at step {step}: {values}. The last good checkpoint is {checkpoint or 'not there yet'}. "
+            f"{what} is not finite at step {step}: {values}. "
+            f"The last good checkpoint is {checkpoint or 'not there yet'}. "
             "Branch from it (run.branch(step, folder)) with a smaller learning_rate or a larger temperature.")
 
 # %% ../nbs/06_run.ipynb #11e516bf
