@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['SHAPES', 'COLOURS', 'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS', 'HALVES', 'PUBLIC', 'EMBEDDED', 'wrong', 'described',
            'as_tensor', 'checked_images', 'check_unit_range', 'checked_integers', 'checked_names', 'checked_masks',
-           'checked_groups', 'Batch', 'free_memory', 'hash_tensor', 'Rows', 'pick', 'ImageSet', 'SegmentationSet',
-           'checked_spacing', 'rank_in_class', 'stratified_parts', 'grouped_parts', 'check_fractions', 'subset_of',
-           'part_of', 'few_of', 'batch_indices', 'batches', 'digits', 'check_split', 'star_distance', 'ring_distance',
-           'cross_distance', 'between', 'backgrounds', 'placed', 'draw_shapes', 'make_shapes', 'check_edges',
-           'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows', 'read_rows', 'check_lengths',
-           'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz', 'image_set', 'segmentation_set', 'whole',
-           'read_features', 'read_graph', 'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode',
-           'decode_all', 'is_grey', 'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public',
-           'fetch_public', 'public_set', 'load_shapes', 'data_folders', 'available', 'load']
+           'checked_groups', 'Batch', 'free_memory', 'hash_tensor', 'Rows', 'check_rows', 'pick', 'ImageSet',
+           'SegmentationSet', 'checked_spacing', 'rank_in_class', 'stratified_parts', 'grouped_parts',
+           'check_fractions', 'subset_of', 'part_of', 'few_of', 'batch_indices', 'batches', 'digits', 'check_split',
+           'star_distance', 'ring_distance', 'cross_distance', 'between', 'backgrounds', 'placed', 'draw_shapes',
+           'make_shapes', 'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows',
+           'read_rows', 'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz',
+           'image_set', 'segmentation_set', 'whole', 'read_features', 'read_graph', 'members', 'save_npz', 'visible',
+           'split_folders', 'pictures_in', 'decode', 'decode_all', 'is_grey', 'from_folder', 'cache_folder',
+           'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public', 'public_set', 'load_shapes', 'data_folders',
+           'available', 'load']
 
 # %% ../nbs/01_data.ipynb #8633f2c2
 import contextlib
@@ -29,7 +30,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar
@@ -254,10 +255,12 @@ class Rows:
     def _index(self, index: Any) -> Tensor:
         if isinstance(index, Tensor) and index.dtype == torch.int64 and index.ndim == 1:
             return index
-        if isinstance(index, int) and not -len(self) <= index < len(self):
-            raise IndexError(f"row {index} of a set with {len(self)} images")
-        rows = torch.arange(len(self))[index if isinstance(index, slice | int) else torch.as_tensor(index).cpu()]
-        return rows.reshape(-1)
+        if isinstance(index, slice): return torch.arange(len(self))[index]
+        rows = torch.as_tensor(index).cpu().reshape(-1)
+        if rows.dtype == torch.bool and len(rows) == len(self): return rows.nonzero()[:, 0]
+        if rows.is_floating_point() and len(rows) or rows.dtype == torch.bool:
+            raise wrong("index", described(rows), f"row numbers, or a mask of bool [{len(self)}]")
+        return check_rows(rows.long(), len(self))
 
     def subset(self, index: Any) -> "Rows":  # row numbers in any order, a mask [N] of bool, or a slice
         "The set with only these rows. Classes keep their numbers and names, also those that have no image any more."
@@ -268,6 +271,16 @@ class Rows:
         """Disjoint parts with the classes in equal shares; where there are groups, each group is in one part only. The same seed gives
         the same parts. What the fractions leave of 1 is in no part."""
         return tuple(part_of(self, list(fractions), part, seed) for part in range(len(fractions)))
+
+
+def check_rows(
+    rows: Tensor,  # [B] int64
+    count: int,    # rows that there are
+) -> Tensor:
+    "The row numbers, counted from 0. Raises `IndexError` for a row that is not there."
+    if len(rows) and (rows.min() < -count or rows.max() >= count):
+        raise IndexError(f"rows from {int(rows.min())} to {int(rows.max())} of a set with {count} images")
+    return rows.where(rows >= 0, rows + count)
 
 
 def pick(
@@ -420,8 +433,9 @@ def grouped_parts(
     _, group, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     table = torch.zeros(len(sizes), int(kind.max()) + 1, dtype=torch.float64).index_put_(
         (group, kind), torch.ones(len(group), dtype=torch.float64), accumulate=True)
-    table = torch.cat([table / table.sum(0), sizes[:, None] / len(labels)], 1)    # what each group has of each class, and of all
-    missing, part = shares[:, None].expand(-1, table.shape[1]).clone(), torch.empty(len(sizes), dtype=torch.int64)
+    weight = table.shape[1] ** 0.5      # the size of a part counts as much as all its classes together
+    table = torch.cat([table / table.sum(0), weight * sizes[:, None] / len(labels)], 1)
+    missing, part = shares[:, None] * table.sum(0), torch.empty(len(sizes), dtype=torch.int64)
     order = torch.randperm(len(sizes), generator=shuffle)
     for number in order[torch.argsort(-sizes[order], stable=True)].tolist():
         part[number] = chosen = int((missing @ table[number]).argmax())
@@ -443,11 +457,9 @@ def subset_of(
     index: Any,       # row numbers
 ) -> Rows:
     "The set with only these rows, in this order. Raises `IndexError` for a row that is not there, `ValueError` for no row."
-    rows = torch.as_tensor(index, dtype=torch.int64).cpu()
+    rows = check_rows(torch.as_tensor(index, dtype=torch.int64).cpu(), len(dataset))
     if len(rows) == 0:
         raise ValueError(f"a subset needs at least one row of the {len(dataset)}, got none")
-    if rows.min() < -len(dataset) or rows.max() >= len(dataset):
-        raise IndexError(f"rows from {int(rows.min())} to {int(rows.max())} of a set with {len(dataset)} images")
     held = {name: getattr(dataset, name) for name in dataset.by_row}
     return dataset._changed(**{name: value if value is None else pick(value, rows) for name, value in held.items()})
 
@@ -496,7 +508,7 @@ def batch_indices(
     drop_last: bool = True,              # leave out a last batch that is not full
 ) -> list[Tensor]:                       # each [batch_size] int64, on the generator's device
     "The row numbers of every batch of one pass. Raises `ValueError` when not even one batch can be filled."
-    if not 1 <= batch_size or (drop_last and batch_size > count):
+    if batch_size < 1 or (drop_last and batch_size > count):
         raise ValueError(f"no batch of {batch_size} can be filled from {count} images; expected a batch_size in 1…{count}"
                          + (", or drop_last=False" if batch_size > 0 else ""))
     device = generator.device if generator is not None else "cpu"
@@ -1215,7 +1227,7 @@ def fetch_public(
     except (RuntimeError, OSError): pass
     try: return make(str(root), **arguments, download=True)
     except (OSError, RuntimeError) as error:
-        raise ConnectionError(f"could not download {name!r} to {root} ({error}); connect to a network, pass root= to a folder that holds "
+        raise ConnectionError(f"could not download {name!r} to {root} ({' '.join(str(error).split())}); connect to a network, pass root= to a folder that holds "
                               f"{PUBLIC[name].kept!r}, or use an embedded set: {', '.join(EMBEDDED)}") from error
 
 # %% ../nbs/01_data.ipynb #a19b10a0
