@@ -1,0 +1,421 @@
+// What every view of clnb shares: decoding arrays, a stage with title, canvas, tooltip and time slider, and the stand-in
+// for the widget model that lets the same view live in a saved page. A view's own file follows this one and ends
+// with `export default { render }`.
+
+const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
+  "#882255", "#44AA99"];
+const colour = (k) => PALETTE[((k % PALETTE.length) + PALETTE.length) % PALETTE.length];
+
+const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array, float32: Float32Array };
+
+/** Bytes as they arrive (DataView, ArrayBuffer, typed array or {base64}) as a copy-free Uint8Array where possible. */
+function bytesOf(value) {
+  if (value?.base64 !== undefined) return Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0));
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  return value ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(0);
+}
+
+/** A `packed` array as a typed array with a `shape`; undefined stays undefined. */
+function unpack(packed) {
+  if (!packed) return undefined;
+  let bytes = bytesOf(packed.bytes);
+  if (bytes.byteOffset % 4) bytes = bytes.slice();
+  const kind = ARRAYS[packed.dtype];
+  const array = new kind(bytes.buffer, bytes.byteOffset, bytes.byteLength / kind.BYTES_PER_ELEMENT);
+  array.shape = packed.shape;
+  return array;
+}
+
+/** A new element with properties, attributes (dash or `for`/`role`/`type`) and children; text never becomes markup. */
+function make(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "style") Object.assign(node.style, value);
+    else if (key in node && !key.includes("-")) node[key] = value;
+    else node.setAttribute(key, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+/** The row of a slider or checkbox: label in front, control, value behind. */
+function slider(label, { min, max, step, value, log = false, show = (v) => String(+v.toPrecision(3)) }, changed) {
+  const to = log ? Math.log : (v) => v, from = log ? Math.exp : (v) => v;
+  const input = make("input", { type: "range", min: to(min), max: to(max), step: log ? (to(max) - to(min)) / 200 : step,
+    value: to(value), "aria-label": label });
+  const readout = make("output", {}, show(value));
+  input.addEventListener("input", () => {
+    const now = from(+input.value);
+    readout.textContent = show(now);
+    input.setAttribute("aria-valuetext", show(now));
+    changed(now);
+  });
+  const row = make("label", { className: "clnb-slider" }, make("span", {}, label), input, readout);
+  row.read = () => from(+input.value);
+  row.write = (v) => { input.value = to(v); readout.textContent = show(v); };
+  return row;
+}
+
+function dropdown(label, choices, value, changed) {
+  const select = make("select", { "aria-label": label }, ...choices.map((c) => make("option", { value: c }, c)));
+  select.value = value;
+  select.addEventListener("change", () => changed(select.value));
+  return make("label", { className: "clnb-slider" }, make("span", {}, label), select);
+}
+
+function checkbox(label, value, changed) {
+  const box = make("input", { type: "checkbox", checked: value, "aria-label": label });
+  box.addEventListener("change", () => changed(box.checked));
+  return make("label", { className: "clnb-check" }, box, make("span", {}, label));
+}
+
+/** The frame around a view. Give it `draw(frame)`; it calls back on every new frame, resize, selection or theme change. */
+class Stage {
+  constructor({ model, el }, { title = "", height = 300, help = "" } = {}) {
+    this.model = model;
+    this.ends = [];
+    this.waiting = new Map();
+    this.root = make("section", { className: "clnb", tabIndex: 0, role: "group", "aria-label": title,
+      "data-lm-suppress-shortcuts": "true" });   // keys pressed in a view are not the notebook's
+    this.title = make("span", { className: "clnb-title" }, title);
+    this.note = make("span", { className: "clnb-note", role: "status" });
+    this.tools = make("div", { className: "clnb-tools" });
+    this.body = make("div", { className: "clnb-body" });
+    this.tip = make("div", { className: "clnb-tip", hidden: true });
+    this.help = make("div", { className: "clnb-help" }, help);
+    this.timeline = this.makeTimeline();
+    this.canvas = make("canvas", { className: "clnb-canvas", role: "img", "aria-label": title, style: { height: `${height}px` } });
+    this.body.append(this.canvas);
+    this.root.append(make("header", {}, this.title, this.note), this.tools, this.body, this.timeline, this.help, this.tip);
+    el.append(this.root);
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.listen("msg:custom", (reply, buffers) => this.answered(reply, buffers));
+  }
+
+  /** Draw now and after every change. `draw(frame)` may throw; the message then stands in place of the picture. */
+  start(draw) {
+    this.draw = draw;
+    let asked = false;
+    this.redraw = () => {
+      if (asked) return;
+      asked = true;
+      requestAnimationFrame(() => { asked = false; this.paint(); });
+    };
+    for (const name of ["frame", "options", "selected"]) this.listen(`change:${name}`, this.redraw);
+    this.listen("change:steps", () => this.showTimeline());
+    const watcher = new ResizeObserver(this.redraw);
+    watcher.observe(this.canvas);
+    const theme = matchMedia("(prefers-color-scheme: dark)");
+    theme.addEventListener("change", this.redraw);
+    const lab = new MutationObserver(this.redraw);
+    lab.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
+    this.ends.push(() => watcher.disconnect(), () => theme.removeEventListener("change", this.redraw), () => lab.disconnect());
+    this.showTimeline();
+    this.redraw();
+    return () => this.ends.forEach((end) => end());
+  }
+
+  paint() {
+    const frame = this.frame;
+    this.fit();
+    this.note.classList.toggle("clnb-error", Boolean(frame.error));
+    if (frame.error) this.note.textContent = frame.error;
+    else {
+      this.note.textContent = frame.note ?? (frame.step == null ? "" : `step ${frame.step}`);
+      this.draw(frame);
+    }
+    this.showPosition(frame);
+    if (frame.number > this.model.get("drawn")) {
+      this.model.set("drawn", frame.number);
+      this.model.save_changes();
+    }
+  }
+
+  /** Keys of every view: Escape clears the selection, space plays. A view adds its own in `keys` (name -> function). */
+  key(event) {
+    const inControl = event.target !== this.root && event.target !== this.canvas;
+    if (event.key === "Escape") { this.showTip(); this.select([]); this.keys?.Escape?.(event); }
+    else if (inControl || event.ctrlKey || event.metaKey || event.altKey) return;
+    else if (this.keys?.[event.key]) this.keys[event.key](event);
+    else if (event.key === " " && !this.timeline.hidden) this.playAll();
+    else return;
+    event.preventDefault();
+  }
+
+  /** True in a saved page, where no kernel can be asked for anything new. */
+  get alone() { return this.model instanceof PageModel; }
+  get frame() { return this.model.get("frame") ?? {}; }
+  get options() { return this.model.get("options") ?? {}; }
+
+  listen(event, callback) {
+    this.model.on(event, callback);
+    this.ends.push(() => this.model.off?.(event, callback));
+  }
+
+  /** Match the canvas to its box and the screen's pixels; sets `width`, `height` (CSS pixels) and a clean `ctx`. */
+  fit() {
+    const box = this.canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1;
+    this.width = Math.max(box.width, 50);
+    this.height = Math.max(box.height, 50);
+    const w = Math.round(this.width * ratio), h = Math.round(this.height * ratio);
+    if (this.canvas.width !== w || this.canvas.height !== h) Object.assign(this.canvas, { width: w, height: h });
+    this.ctx = this.canvas.getContext("2d");
+    this.ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.ctx.clearRect(0, 0, this.width, this.height);
+    this.ctx.font = "11px system-ui, sans-serif";
+    const theme = getComputedStyle(this.root);
+    this.ink = theme.getPropertyValue("--clnb-ink").trim() || "#222";
+    this.faint = theme.getPropertyValue("--clnb-faint").trim() || "#999";
+    this.paper = theme.getPropertyValue("--clnb-paper").trim() || "#fff";
+  }
+
+  /** Mouse position in CSS pixels of the canvas. */
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  /** Show nodes or texts beside the mouse; without an argument, hide. */
+  showTip(event, ...content) {
+    this.tip.hidden = !content.length;
+    if (!content.length) return;
+    this.tip.replaceChildren(...content.map((c) => (typeof c === "string" ? make("div", {}, c) : c)));
+    const box = this.root.getBoundingClientRect(), tip = this.tip.getBoundingClientRect();
+    const x = event.clientX - box.left, y = event.clientY - box.top, right = x + 14 + tip.width < box.width;
+    this.tip.style.left = `${Math.max(2, right ? x + 14 : Math.min(x - tip.width - 14, box.width - tip.width - 4))}px`;
+    this.tip.style.top = `${Math.max(2, Math.min(y + 14, box.height - tip.height - 2))}px`;
+  }
+
+  /** Ask Python (or the saved page) something; resolves with the reply, arrays unpacked by `unpack`. */
+  ask(question) {
+    const id = `${Date.now()}-${Math.random()}`;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.model.send({ ...question, id });
+    });
+  }
+
+  answered(reply, buffers = []) {
+    const waiting = this.waiting.get(reply?.reply);
+    if (!waiting) return;
+    this.waiting.delete(reply.reply);
+    for (const value of Object.values(reply))
+      if (value && typeof value === "object" && typeof value.bytes === "number") value.bytes = buffers[value.bytes];
+    if (reply.error) waiting.reject(new Error(reply.error));
+    else waiting.resolve(reply);
+  }
+
+  get selection() { return unpack({ bytes: this.model.get("selected"), dtype: "uint32", shape: [] }); }
+
+  select(rows) {
+    const index = Uint32Array.from(rows).sort();
+    this.model.set("selected", new DataView(index.buffer));
+    this.model.save_changes();
+    this.redraw();
+  }
+
+  makeTimeline() {
+    this.clock = make("input", { type: "range", min: 0, max: 0, step: 1, "aria-label": "step" });
+    this.clockText = make("output", {}, "");
+    this.live = make("button", { type: "button", title: "follow the newest frame" }, "newest");
+    this.play = make("button", { type: "button", title: "play from the first recorded step" }, "play");
+    this.clock.addEventListener("input", () => this.seek(+this.clock.value));
+    this.live.addEventListener("click", () => this.seek(-1));
+    this.play.addEventListener("click", () => this.playAll());
+    return make("div", { className: "clnb-timeline", hidden: true }, this.play, this.clock, this.clockText, this.live);
+  }
+
+  seek(position) {
+    this.model.set("at", position);
+    this.model.save_changes();
+  }
+
+  playAll() {
+    if (this.playing) { clearInterval(this.playing); this.playing = 0; this.play.textContent = "play"; return; }
+    let position = 0;
+    this.play.textContent = "stop";
+    this.playing = setInterval(() => {
+      if (position >= (this.model.get("steps") ?? []).length) this.playAll();
+      else this.seek(position++);
+    }, 150);
+    this.ends.push(() => clearInterval(this.playing));
+  }
+
+  showTimeline() {
+    const steps = this.model.get("steps") ?? [];
+    this.timeline.hidden = steps.length < 2;
+    this.clock.max = Math.max(steps.length - 1, 0);
+    this.showPosition(this.frame);
+  }
+
+  showPosition(frame) {
+    const steps = this.model.get("steps") ?? [], newest = this.model.get("at") < 0;
+    if (document.activeElement !== this.clock || newest)
+      this.clock.value = newest ? steps.length - 1 : this.model.get("at");
+    this.clockText.textContent = frame.step == null ? "" : `step ${frame.step}`;
+    this.live.disabled = newest;
+  }
+}
+
+/** Axes in a rectangle of the stage: maps data to pixels and draws ticks, labels and a thin frame. */
+class Axes {
+  constructor(stage, { x, y, logX = false, logY = false, left = 46, right = 10, top = 8, bottom = 30, xLabel = "", yLabel = "" }) {
+    Object.assign(this, { stage, logX, logY, xLabel, yLabel, left, top });
+    this.right = stage.width - right;
+    this.bottom = stage.height - bottom;
+    this.x = widen(x, logX);
+    this.y = widen(y, logY);
+  }
+  px(v) { return this.left + ((scaleOf(v, this.logX) - this.x[0]) / (this.x[1] - this.x[0])) * (this.right - this.left); }
+  py(v) { return this.bottom - ((scaleOf(v, this.logY) - this.y[0]) / (this.y[1] - this.y[0])) * (this.bottom - this.top); }
+  vx(p) { const v = this.x[0] + ((p - this.left) / (this.right - this.left)) * (this.x[1] - this.x[0]); return this.logX ? 10 ** v : v; }
+  vy(p) { const v = this.y[0] + ((this.bottom - p) / (this.bottom - this.top)) * (this.y[1] - this.y[0]); return this.logY ? 10 ** v : v; }
+  draw() {
+    const { ctx, ink, faint } = this.stage;
+    ctx.save();
+    ctx.strokeStyle = faint; ctx.fillStyle = ink; ctx.lineWidth = 1;
+    ctx.beginPath();
+    ctx.moveTo(this.left, this.top); ctx.lineTo(this.left, this.bottom); ctx.lineTo(this.right, this.bottom);
+    ctx.stroke();
+    ctx.textAlign = "center"; ctx.textBaseline = "top";
+    for (const v of ticks(this.x, this.logX)) ctx.fillText(short(v), this.px(v), this.bottom + 4);
+    ctx.fillText(this.xLabel, (this.left + this.right) / 2, this.bottom + 17);
+    ctx.textAlign = "right"; ctx.textBaseline = "middle";
+    for (const v of ticks(this.y, this.logY)) ctx.fillText(short(v), this.left - 4, this.py(v));
+    ctx.translate(9, (this.top + this.bottom) / 2); ctx.rotate(-Math.PI / 2);
+    ctx.textAlign = "center";
+    ctx.fillText(this.yLabel, 0, 0);
+    ctx.restore();
+  }
+  /** A polyline through (xs, ys); points that are not finite break it. */
+  line(xs, ys, { color, width = 1.5, dash = [] }) {
+    const { ctx } = this.stage;
+    ctx.save();
+    ctx.beginPath(); ctx.rect(this.left, this.top, this.right - this.left, this.bottom - this.top); ctx.clip();
+    ctx.strokeStyle = color; ctx.lineWidth = width; ctx.setLineDash(dash);
+    ctx.beginPath();
+    let pen = false;
+    for (let i = 0; i < xs.length; i++) {
+      if (!Number.isFinite(ys[i]) || (this.logY && ys[i] <= 0) || (this.logX && xs[i] <= 0)) { pen = false; continue; }
+      ctx[pen ? "lineTo" : "moveTo"](this.px(xs[i]), this.py(ys[i]));
+      pen = true;
+    }
+    ctx.stroke();
+    ctx.restore();
+  }
+}
+
+const scaleOf = (v, log) => (log ? Math.log10(v) : v);
+
+function widen([low, high], log) {
+  let a = scaleOf(low, log), b = scaleOf(high, log);
+  if (!Number.isFinite(a) || !Number.isFinite(b)) [a, b] = [0, 1];
+  if (a === b) [a, b] = [a - 0.5, b + 0.5];
+  return [a, b];
+}
+
+/** About five round numbers between the ends of an axis (decades on a logarithmic one). */
+function ticks([low, high], log) {
+  if (log && high - low >= 1) {
+    const every = Math.ceil((high - low) / 6), out = [];
+    for (let e = Math.ceil(low); e <= high; e += every) out.push(10 ** e);
+    return out;
+  }
+  if (log) return ticks([10 ** low, 10 ** high], false);
+  const raw = (high - low) / 5, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw) ?? raw;
+  const out = [];
+  for (let v = Math.ceil(low / step) * step; v <= high + step * 1e-9; v += step) out.push(+v.toPrecision(12));
+  return out;
+}
+
+function short(v) {
+  if (v === 0) return "0";
+  const size = Math.abs(v);
+  if (size >= 1e5 || size < 1e-3) return v.toExponential(0).replace("e+", "e");
+  return String(+v.toPrecision(4));
+}
+
+/** Lowest and highest finite number in several arrays. */
+function extent(...arrays) {
+  let low = Infinity, high = -Infinity;
+  for (const array of arrays) for (const v of array) if (Number.isFinite(v)) { if (v < low) low = v; if (v > high) high = v; }
+  return low <= high ? [low, high] : [0, 1];
+}
+
+/** An image of uint8 pixels in [C, H, W] order as a canvas of `size` CSS pixels, drawn without smoothing. */
+function thumbnail(pixels, [channels, height, width], size = 64) {
+  const canvas = make("canvas", { className: "clnb-thumb", width, height,
+    style: { width: `${Math.round((size * width) / Math.max(width, height))}px`, height: `${Math.round((size * height) / Math.max(width, height))}px` } });
+  const image = new ImageData(width, height), plane = width * height;
+  for (let i = 0; i < plane; i++)
+    for (let c = 0; c < 4; c++)
+      image.data[4 * i + c] = c === 3 ? 255 : pixels[(channels === 1 ? 0 : c) * plane + i];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** The widget model of a saved page: holds every frame, moves between them, and answers from an atlas of images. */
+class PageModel {
+  constructor(state) {
+    this.state = { ...state, frame: state.frames[state.frames.length - 1] };
+    this.callbacks = {};
+  }
+  get(name) { return this.state[name]; }
+  set(name, value) {
+    this.state[name] = value;
+    this.fire(`change:${name}`);
+    if (name !== "at") return;
+    const frames = this.state.frames;
+    const k = value < 0 ? frames.length - 1 : Math.min(value, frames.length - 1);
+    this.state.frame = { ...frames[k], number: this.state.drawn + 1 };
+    this.fire("change:frame");
+  }
+  save_changes() {}
+  on(name, callback) { (this.callbacks[name] ??= []).push(callback); }
+  off(name, callback) { this.callbacks[name] = (this.callbacks[name] ?? []).filter((c) => c !== callback); }
+  fire(name, ...values) { for (const callback of this.callbacks[name] ?? []) callback(...values); }
+  async send(question) {
+    let reply;
+    try { reply = await answerFromAtlas(this.state.atlas ?? {}, question); }
+    catch (error) { reply = { error: error.message }; }
+    this.fire("msg:custom", { ...reply, reply: question.id }, []);
+  }
+}
+
+/** What the kernel would answer to `{ask: "images", rows}` or `{ask: "neighbours", row}`, from what the page carries. */
+async function answerFromAtlas(atlas, question) {
+  if (question.ask === "images" && atlas.sheets) return imagesFromSheets(atlas, question.rows);
+  if (question.ask === "images" && atlas.images) {
+    const all = (atlas.unpacked ??= unpack(atlas.images)), [, c, h, w] = all.shape, one = c * h * w;
+    const pixels = new Uint8Array(question.rows.length * one);
+    question.rows.forEach((row, i) => pixels.set(all.subarray(row * one, (row + 1) * one), i * one));
+    return { images: { bytes: pixels, dtype: "uint8", shape: [question.rows.length, c, h, w] } };
+  }
+  if (question.ask === "neighbours" && atlas.neighbours) {
+    const rows = (atlas.near ??= unpack(atlas.neighbours)), k = rows.shape[1], from = question.row * k;
+    const distances = (atlas.far ??= unpack(atlas.distances));
+    return { rows: { bytes: rows.slice(from, from + k), dtype: "uint32", shape: [k] },
+      distances: { bytes: distances.slice(from, from + k), dtype: "float32", shape: [k] } };
+  }
+  return { error: "this page cannot answer that without a kernel" };
+}
+
+/** Tiles `[height, width]` cut from JPEG sheets of `columns` x `perSheet / columns` tiles, as the kernel would send them. */
+async function imagesFromSheets(atlas, rows) {
+  const { tile: [h, w], columns, perSheet } = atlas, pixels = new Uint8Array(rows.length * 3 * h * w);
+  const sheets = (atlas.decoded ??= []);
+  for (const [i, row] of rows.entries()) {
+    const s = Math.floor(row / perSheet), at = row % perSheet;
+    sheets[s] ??= createImageBitmap(new Blob([bytesOf(atlas.sheets[s])], { type: "image/jpeg" })).then((bitmap) => {
+      const canvas = make("canvas", { width: bitmap.width, height: bitmap.height }), ctx = canvas.getContext("2d",
+        { willReadFrequently: true });
+      ctx.drawImage(bitmap, 0, 0);
+      return ctx;
+    });
+    const data = (await sheets[s]).getImageData((at % columns) * w, Math.floor(at / columns) * h, w, h).data;
+    for (let p = 0; p < h * w; p++)
+      for (let c = 0; c < 3; c++) pixels[(i * 3 + c) * h * w + p] = data[4 * p + c];
+  }
+  return { images: { bytes: pixels, dtype: "uint8", shape: [rows.length, 3, h, w] } };
+}
