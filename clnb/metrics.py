@@ -13,7 +13,7 @@ __all__ = ['SCALINGS', 'GRID', 'AVERAGES', 'NOT_LEARNING', 'weighted_knn', 'knn_
 
 # %% ../nbs/05_metrics.ipynb #a065d90f
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ def _matrix(name: str, z: Any, rows: int = 1) -> Tensor:
         raise ValueError(f"{name} must be [N, D] with N ≥ {rows} and D ≥ 1, got {list(z.shape)}; flatten images first")
     if not z.isfinite().all():
         bad = int((~z.isfinite()).any(1).sum())
-        raise ValueError(f"{name} has NaN or infinite values in {bad} of {len(z)} rows; find out where they come from first")
+        raise ValueError(f"{name} has NaN or infinite values in {bad} of {len(z)} rows; find their cause first")
     return z
 
 
@@ -103,7 +103,8 @@ def _similarities(bank: Tensor, query: Tensor) -> Iterator[tuple[slice, Tensor]]
 # %% ../nbs/05_metrics.ipynb #ef7d24f8
 def _votes(bank: Tensor, bank_labels: Tensor, query: Tensor, k: int, temperature: float, classes: int | None,
            exclude: Tensor | None, shift: bool) -> Tensor:
-    _whole(k=k), _above_zero(temperature=temperature)
+    _whole(k=k)
+    _above_zero(temperature=temperature)
     bank, query = _matrix("bank", bank), _matrix("query", query)
     if bank.shape[1] != query.shape[1]:
         raise ValueError(f"bank and query must have the same width, got {bank.shape[1]} and {query.shape[1]}")
@@ -135,7 +136,8 @@ def _excluded(exclude: Any, queries: int, bank: int, device: torch.device) -> Te
         return None
     exclude = torch.as_tensor(exclude, device=device).long()
     if exclude.shape != (queries,) or (exclude >= bank).any():
-        raise ValueError(f"exclude must be [{queries}] rows of the bank (below {bank}; -1: none), got {list(exclude.shape)}")
+        raise ValueError(f"exclude must be [{queries}] rows of the bank (each below {bank}; -1: none), "
+                         f"got {list(exclude.shape)}")
     if bank < 2:
         raise ValueError("exclude leaves no neighbour in a bank of one row")
     return exclude
@@ -269,11 +271,14 @@ def linear_probe(
     labels = _labels("train_y", train_y, len(x), x.device)
     truth = _labels("test_y", test_y, len(q), x.device)
     grid = [float(C)] if np.isscalar(C) else [float(value) for value in C]
-    _whole(steps=steps), _above_zero(**{"C": min(grid, default=0)})
+    _whole(steps=steps)
+    _above_zero(C=min(grid, default=0))
     return _probe(*_scale(x, q, scaling), labels, truth, grid, steps, seed)
 
 # %% ../nbs/05_metrics.ipynb #a7ef8a45
-def _probe(x: Tensor, q: Tensor, labels: Tensor, truth: Tensor, grid: list[float], steps: int, seed: int) -> ProbeResult:
+def _probe(
+    x: Tensor, q: Tensor, labels: Tensor, truth: Tensor, grid: list[float], steps: int, seed: int,
+) -> ProbeResult:
     names, y = labels.unique(return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"a probe needs at least two classes in train_y, got only class {names[0].item()}")
@@ -300,7 +305,9 @@ class FewLabelResult:
         return self.mean
 
 
-def _few(x: Tensor, q: Tensor, y: Tensor, truth: Tensor, reader: str, k: int | None, temperature: float, C: float) -> float:
+def _few(
+    x: Tensor, q: Tensor, y: Tensor, truth: Tensor, reader: str, k: int | None, temperature: float, C: float,
+) -> float:
     if reader == "linear":
         return _probe(x, q, y, truth, [C], 300, 0).accuracy
     return knn_accuracy(x, y, q, truth, len(x) if k is None else k, temperature).item()
@@ -327,13 +334,15 @@ def few_label_probe(
     if reader not in ("knn", "linear"):
         raise ValueError(f"reader is {reader!r}; expected knn or linear")
     counts = y.bincount()
-    if 0 < (least := int(counts[counts > 0].min())) < labels_per_class:
-        raise ValueError(f"labels_per_class is {labels_per_class}, but class {int((counts == least).nonzero()[0])} has {least}")
+    if (least := int(counts[counts > 0].min())) < labels_per_class:
+        scarce = int((counts == least).nonzero()[0])
+        raise ValueError(f"labels_per_class is {labels_per_class}, but class {scarce} has {least} rows")
     x, q = _scale(x, q, "standardised") if reader == "linear" else (x, q)
     picks = [_place_in_class(y, derive_seed(seed, "few", draw)) < labels_per_class for draw in range(draws)]
     found = [_few(x[pick], q, y[pick], truth, reader, k, temperature, C) for pick in picks]
     values = torch.tensor(found, dtype=torch.float64)
-    return FewLabelResult(values.mean().item(), values.std().item() if draws > 1 else 0.0, values, labels_per_class, reader)
+    spread = values.std().item() if draws > 1 else 0.0
+    return FewLabelResult(values.mean().item(), spread, values, labels_per_class, reader)
 
 # %% ../nbs/05_metrics.ipynb #97ce7f0d
 def raw_pixels(
@@ -357,8 +366,10 @@ def probe_table(
     rows = []
     for name, (a, b) in features.items():
         few = few_label_probe(a, train_y, b, test_y, labels_per_class, seed=seed)
-        rows.append({"features": name, "dim": int(a.shape[1]), "knn": knn_accuracy(a, train_y, b, test_y, k, temperature).item(),
-                     "linear": linear_probe(a, train_y, b, test_y, seed=seed).accuracy, "few_label": few.mean, "few_label_std": few.std})
+        knn = knn_accuracy(a, train_y, b, test_y, k, temperature).item()
+        linear = linear_probe(a, train_y, b, test_y, seed=seed).accuracy
+        rows.append({"features": name, "dim": int(a.shape[1]), "knn": knn, "linear": linear,
+                     "few_label": few.mean, "few_label_std": few.std})
     return rows
 
 # %% ../nbs/05_metrics.ipynb #bb6c8c3e
@@ -429,15 +440,15 @@ def kmeans(
     shift = 0 if spherical else z.mean(0)         # distances are the same; their rounding is smaller
     z, best = z - shift, None
     for centroids in _spread_out(z, k, n_init, seed):
-        own = None
-        for step in range(1, iterations + 1):
-            last, (own, distance) = own, _assign(z, centroids)
+        own, rounds = None, 0
+        while rounds < iterations:
+            last, (own, distance), rounds = own, _assign(z, centroids), rounds + 1
             if last is not None and last.equal(own): break
             centroids = _centres(z, own, distance, centroids, spherical)
         own, distance = _assign(z, centroids)
         inertia = distance.double().sum().item() if z.device.type != "mps" else distance.sum().item()
         if best is None or inertia < best.inertia:
-            best = KMeansResult(own, centroids + shift, inertia, step)
+            best = KMeansResult(own, centroids + shift, inertia, rounds)
     return best
 
 # %% ../nbs/05_metrics.ipynb #b3684d98
@@ -477,7 +488,8 @@ def ari(
 ) -> Tensor:     # scalar up to 1, float64; 0 for unrelated partitions
     "Adjusted Rand index (Hubert & Arabie 1985); 1 where both partitions are the same trivial one."
     table = _contingency(a, b)
-    pairs, rows, columns, every = (((n * n - n) / 2).sum() for n in (table, table.sum(1), table.sum(0), table.sum()))
+    counts = table, table.sum(1), table.sum(0), table.sum()
+    pairs, rows, columns, every = (((n * n - n) / 2).sum() for n in counts)
     expected, best = rows * columns / every.clamp_min(1), (rows + columns) / 2
     return (pairs - expected) / (best - expected) if best != expected else torch.ones((), dtype=torch.float64)
 
@@ -524,14 +536,15 @@ def pair_separation(
     za, zb = _matrix("za", za, 2), _matrix("zb", zb, 2)
     if za.shape != zb.shape:
         raise ValueError(f"row i of za and row i of zb are a pair, got {list(za.shape)} and {list(zb.shape)}")
-    names = torch.arange(len(za), device=za.device) if labels is None else _labels("labels", labels, len(za), za.device)
+    names = _labels("labels", torch.arange(len(za)) if labels is None else labels, len(za), za.device)
     za, zb = _unit("za", za), _unit("zb", zb)
     positive = (za * zb).sum(1)
     order, wins, total, count = positive.sort().values, 0, 0, 0
     for rows in _chunks(len(za), len(za)):
         negative = (za[rows] @ zb.T)[names[rows, None] != names]
         lost = sum(torch.searchsorted(order, negative, right=right).sum() for right in (False, True))
-        wins, total, count = wins + 2 * negative.numel() * len(order) - lost, total + negative.sum(), count + negative.numel()
+        wins = wins + 2 * negative.numel() * len(order) - lost
+        total, count = total + negative.sum(), count + negative.numel()
     if count == 0:
         raise ValueError("all rows have one label, so there are no negatives")
     return PairSeparation(positive.mean(), total / count, (wins / (2 * count * len(order))).to(positive.dtype))
@@ -702,7 +715,8 @@ def confusion_matrix(
     p, t = p.reshape(-1).to(t.device), t.reshape(-1)
     keep = torch.ones_like(t, dtype=torch.bool) if ignore is None else t != ignore
     if not keep.any():
-        raise ValueError(f"there is no place to count: {'empty input' if not len(t) else f'all are {ignore} (ignored)'}")
+        why = f"all are {ignore}, which is ignored" if len(t) else "empty input"
+        raise ValueError(f"there is no place to count: {why}")
     p, t = _labels("prediction", p[keep]), _labels("target", t[keep])
     count = _class_count(torch.maximum(p, t), classes)
     return (t * count + p).bincount(minlength=count * count).view(count, count)
@@ -814,7 +828,8 @@ def _surface_distances(prediction: Tensor, target: Tensor, spacing: Sequence[flo
     p, g = (mask.cpu().numpy() for mask in _masks(prediction, target))
     spacing = [float(size) for size in (spacing if np.iterable(spacing) else [spacing])]
     if p.ndim not in (2, 3) or len(spacing) != p.ndim or not all(0 < size < math.inf for size in spacing):
-        raise ValueError(f"masks must be [D, H, W] or [H, W] with one positive spacing per axis, got {list(p.shape)} and {spacing}")
+        raise ValueError("masks must be [D, H, W] or [H, W] with one positive spacing (mm) per axis, "
+                         f"got {list(p.shape)} and {spacing}")
     if not (p.any() and g.any()):
         return np.empty(0)
     p, g = (mask & ~binary_erosion(mask) for mask in (p, g))
@@ -865,7 +880,8 @@ def bootstrap(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     random = generator(seed)
-    parts = [x[torch.randint(len(x), (rows.stop - rows.start, len(x)), generator=random)].mean(1) for rows in _chunks(draws, len(x))]
+    sizes = [(rows.stop - rows.start, len(x)) for rows in _chunks(draws, len(x))]
+    parts = [x[torch.randint(len(x), size, generator=random)].mean(1) for size in sizes]
     ends = torch.cat(parts).quantile(torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64))
     return Interval(x.mean().item(), ends[0].item(), ends[1].item())
 
@@ -881,8 +897,8 @@ class Thresholds(NamedTuple):
 @dataclass
 class Diagnosis:
     "What an embedding suffers from; `str(diagnosis)` is a sentence."
-    kind: str                                   # complete collapse, dimensional collapse, not learning, healthy, not finite
-    reason: str                                 # what likely caused it, one or two sentences
+    kind: str       # not finite, complete collapse, dimensional collapse, not learning, healthy
+    reason: str     # what likely caused it, one or two sentences
     numbers: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -899,7 +915,8 @@ def _readings(z: Tensor, dim: int) -> dict[str, float]:
     spread = (std.square().mean().sqrt() * math.sqrt(len(std))).item()
     room = min(len(z), dim)
     numbers = {"coordinate_std": std.mean().item(), "healthy_std": 1 / math.sqrt(dim), "spread": spread,
-               "rank_me": 0.0, "rank_share": 0.0, "effective_rank": 0.0, "dead_share": 1.0, "samples": float(len(z)), "dim": float(dim)}
+               "rank_me": 0.0, "rank_share": 0.0, "effective_rank": 0.0, "dead_share": 1.0,
+               "samples": float(len(z)), "dim": float(dim)}
     if z.any():
         unit = _unit("z", z)
         s, centred = singular_values(unit, centred=False), singular_values(unit)
@@ -919,26 +936,28 @@ def _fraction(loss: Any, chance: Any, floor: Any) -> float | None:
 # %% ../nbs/05_metrics.ipynb #0acdb82d
 def _complete(learned: float | None) -> str:
     if learned is None:
-        return ("all embeddings point the same way. Nothing pushes them apart (no negatives, no predictor, no variance term), or training "
-                "has just begun.")
+        return ("all embeddings point the same way. Nothing pushes them apart (no negatives, no predictor, no variance "
+                "term), or training has just begun.")
     if learned > 0.5:
-        return ("all embeddings point the same way, and the loss is content with that: it attracts and does not repel. Add negatives, or "
-                "a term that keeps the variance.")
-    return ("all embeddings point the same way, and the loss stays near chance. At the first steps this is normal; later, look for a learning "
-            "rate that is too high, keys that follow too fast (momentum too low), or a network that died.")
+        return ("all embeddings point the same way, and the loss is content with that: it attracts and does not repel. "
+                "Add negatives, or a term that keeps the variance.")
+    return ("all embeddings point the same way, and the loss stays near chance. At the first steps this is normal; "
+            "later, look for a learning rate that is too high, keys that follow too fast (momentum too low), or a "
+            "network that died.")
 
 
 def _dimensional(learned: float | None, rank: float, dim: int, samples: int) -> str:
     text = f"about {rank:.1f} of {min(samples, dim)} directions are in use. "
     if learned is not None and learned < 0.3:
-        return text + ("With a loss this near to chance, the views have probably little in common: augmentation too strong, or temperature "
-                       "too high.")
-    return text + ("The loss does not need more: a temperature that is too high, too strong an augmentation, or labels with few classes "
-                   "(C classes need C - 1 directions).")
+        return text + ("With a loss this near to chance, the views have probably little in common: augmentation too "
+                       "strong, or temperature too high.")
+    return text + ("The loss does not need more: a temperature that is too high, too strong an augmentation, or labels "
+                   "with few classes (C classes need C - 1 directions).")
 
 
-NOT_LEARNING = ("the embeddings are spread out, but pairs are not closer than chance. Check which rows are pairs, that the gradient reaches "
-                "the encoder, the learning rate, the temperature, and whether the views still show the same thing.")
+NOT_LEARNING = ("the embeddings are spread out, but pairs are not closer than chance. Check which rows are pairs, that "
+                "the gradient reaches the encoder, the learning rate, the temperature, and whether the views still "
+                "show the same thing.")
 
 # %% ../nbs/05_metrics.ipynb #25ec8a4a
 @torch.no_grad()
@@ -948,23 +967,23 @@ def diagnose(
     chance: float | None = None,     # … what it is when nothing is learned …
     floor: float | None = None,      # … and the best it can be
     dim: int | None = None,          # directions there could be; None: D
-    thresholds: Thresholds = Thresholds(),
+    thresholds: Thresholds | None = None,  # where the lines are drawn; None: `Thresholds()`
 ) -> Diagnosis:
     "Name what an embedding suffers from, and the likely reason; for any model, torch or numpy."
     z = torch.as_tensor(z).detach()
     if not z.isfinite().all() or (loss is not None and not math.isfinite(loss)):
-        return Diagnosis("not finite", "the loss or the embedding is NaN or infinite: lower the learning rate, compute logits in "
-                         "float32, and look for a division by zero.")
-    z, learned = _matrix("z", z, 2), _fraction(loss, chance, floor)
-    numbers = _readings(z, dim or z.shape[1])
-    if learned is not None:
-        numbers["learned_fraction"] = learned
+        return Diagnosis("not finite", "the loss or the embedding is NaN or infinite: lower the learning rate, compute "
+                         "logits in float32, and look for a division by zero.")
+    z, learned, line = _matrix("z", z, 2), _fraction(loss, chance, floor), thresholds or Thresholds()
+    dim = dim or z.shape[1]
+    numbers = _readings(z, dim) | ({} if learned is None else {"learned_fraction": learned})
     if not z.any():
         return Diagnosis("complete collapse", "every vector is zero: the last layer is dead.", numbers)
-    if numbers["spread"] < thresholds.spread:
+    if numbers["spread"] < line.spread:
         return Diagnosis("complete collapse", _complete(learned), numbers)
-    if numbers["rank_share"] < thresholds.rank_share or numbers["dead_share"] > thresholds.dead_share:
-        return Diagnosis("dimensional collapse", _dimensional(learned, numbers["rank_me"], dim or z.shape[1], len(z)), numbers)
-    if learned is not None and learned < thresholds.learned:
+    if numbers["rank_share"] < line.rank_share or numbers["dead_share"] > line.dead_share:
+        return Diagnosis("dimensional collapse", _dimensional(learned, numbers["rank_me"], dim, len(z)), numbers)
+    if learned is not None and learned < line.learned:
         return Diagnosis("not learning", NOT_LEARNING, numbers)
-    return Diagnosis("healthy", f"about {numbers['rank_me']:.1f} of {dim or z.shape[1]} directions are in use, and vectors differ.", numbers)
+    text = f"about {numbers['rank_me']:.1f} of {dim} directions are in use, and vectors differ."
+    return Diagnosis("healthy", text, numbers)
