@@ -46,7 +46,8 @@ class Pictures(Dataset):
     def __init__(self, images: Tensor, transform: Callable) -> None:
         from PIL import Image
 
-        self.images, self.transform, self.make = images.permute(0, 2, 3, 1).contiguous().numpy(), transform, Image.fromarray
+        self.images, self.make = images.permute(0, 2, 3, 1).contiguous().numpy(), Image.fromarray
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,8 +70,8 @@ def lightly_runs(images: Tensor) -> dict[str, Callable[[], None]]:
     from lightly.transforms import SimCLRTransform
 
     size = images.shape[-1]
-    transform = SimCLRTransform(input_size=size, cj_strength=1.0, cj_bright=0.8, cj_contrast=0.8, cj_sat=0.8, cj_hue=0.2,
-                                gaussian_blur=0.5 if size > 32 else 0.0)
+    transform = SimCLRTransform(input_size=size, cj_strength=1.0, cj_bright=0.8, cj_contrast=0.8, cj_sat=0.8,
+                                cj_hue=0.2, gaussian_blur=0.5 if size > 32 else 0.0)
     cores = os.cpu_count() or 1
 
     def loader(workers: int) -> Callable[[], None]:
@@ -144,8 +145,9 @@ def main() -> None:
     rows = [row for size in (32, 96) for row in measure(size, images, repetitions)]
     print(f"{'size':>7} {'clnb':>9} {'peer':>9}  {'peer is':22} {'goal':>6} {'ratio':>7}")
     for row in rows:
-        print(f"{row['size']:>3}×{row['size']:<3} {row['clnb_images_per_second']:>9.0f} {row['peer_images_per_second']:>9.0f}"
-              f"  {row['peer']:22} {row['goal']:>5}× {row['ratio']:>6.1f}×")
+        mine, theirs = row["clnb_images_per_second"], row["peer_images_per_second"]
+        print(f"{row['size']:>3}×{row['size']:<3} {mine:>9.0f} {theirs:>9.0f}  {row['peer']:22} {row['goal']:>5}×"
+              f" {row['ratio']:>6.1f}×")
     if options.json:
         options.json.write_text(json.dumps({"machine": line, "scale": options.scale, "rows": rows}, indent=1))
 
