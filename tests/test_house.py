@@ -342,6 +342,15 @@ def test_a_half_made_environment_is_made_again(copied, monkeypatch):
     assert not environment.ready()
 
 
+def test_packages_unpacked_by_half_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "VENV", str(tmp_path))
+    packages = tmp_path / "lib" / "python3.12" / "site-packages"
+    for name in ("whole", "half"): (packages / f"{name}-1.dist-info").mkdir(parents=True)
+    (packages / "whole-1.dist-info" / "RECORD").touch()
+    environment.drop_half_unpacked()
+    assert [path.name for path in packages.iterdir()] == ["whole-1.dist-info"]
+
+
 def test_a_missing_module_venv_is_named(copied, tmp_path):
     python = tmp_path / "bin" / "python3"
     python.parent.mkdir()

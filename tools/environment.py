@@ -264,6 +264,13 @@ def complete():
                           cwd=ROOT, env=clean_environ())
 
 
+def drop_half_unpacked():
+    """Forget packages whose unpacking was interrupted, so that pip unpacks them again (RECORD is written last)."""
+    for folder in glob.glob(inside("lib", "*", "site-packages", "*.dist-info")):
+        if not os.path.exists(os.path.join(folder, "RECORD")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def fill(python, version, fresh):
     """Install the packages into the environment and prove that they load."""
     torch = glob.glob(inside("lib", "*", "site-packages", "torch", "version.py"))
@@ -291,6 +298,7 @@ def make():
         say("Bringing the environment .venv up to date." if stamp() else "Finishing the environment .venv.")
         if os.path.exists(inside("clnb-ready")):
             os.remove(inside("clnb-ready"))
+        drop_half_unpacked()
     proof = fill(python, version, fresh)
     if proof.returncode != 0 and not fresh:
         say("What was there before is damaged: making the environment again.")

@@ -28,7 +28,8 @@ SITE, PAGES = ROOT / "_site", ROOT / "build" / "pages"
 
 def exporter() -> HTMLExporter:
     """Pages that ask no other machine for anything."""
-    page = HTMLExporter(template_name="lab", exclude_anchor_links=True)
+    page = HTMLExporter(template_name="lab", exclude_anchor_links=True, exclude_input_prompt=True,
+                        exclude_output_prompt=True)
     page.mathjax_url = page.require_js_url = page.jquery_url = page.jupyter_widgets_base_url = ""
     return page
 
@@ -52,7 +53,11 @@ def formulas(markdown: str) -> str:
 
 def write(notebook: nbformat.NotebookNode, name: str, title: str) -> None:
     """One page."""
-    for cell in notebook.cells:
+    for cell in list(notebook.cells):
+        if cell.cell_type == "code":   # what is said to nbdev is not said to readers
+            hidden = re.search(r"^#\|\s*(hide|default_exp)", cell.source)
+            cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M)
+            if hidden and not (cell.source.strip() and "default_exp" in hidden.group(0)): notebook.cells.remove(cell)
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"(\]\((?![a-z]+:)[^)#\s]*)\.ipynb([)#])", r"\1.html\2", formulas(cell.source))
     text, _ = exporter().from_notebook_node(notebook, {"metadata": {"name": title}})
