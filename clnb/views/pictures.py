@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MORE', 'host', 'pixels', 'principal_plane', 'aligned', 'layout', 'nearest', 'neighbours_kept', 'class_colours',
            'column', 'Layouts', 'quantised', 'image_atlas', 'EmbeddingParts', 'EmbeddingStill', 'still_points',
-           'Embedding']
+           'Embedding', 'GridParts', 'ImageGrid', 'two_draws', 'similarities', 'row_softmax', 'LogitParts',
+           'LogitMatrix']
 
 # %% ../../nbs/07b_pictures.ipynb #30606b9f
 import io
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import PALETTE, Picture
+from ..core import PALETTE, Picture, derive_seed, generator
 from .base import View, packed
 
 # %% ../../nbs/07b_pictures.ipynb #e248598c
@@ -275,7 +276,7 @@ class EmbeddingParts:
         if made["radius"] == 0: words.append("collapsed: all points equal")
         elif made["radius"] is not None: words.append(f"plane keeps {made['share']:.0%} of the variance")
         if made["trust"] is not None: self._trust = made["trust"]
-        if self._trust is not None: words.append(f"{self._trust:.0%} of neighbours")
+        if self._trust is not None and made['radius'] != 0: words.append(f"{self._trust:.0%} of neighbours kept")
         if made["drift"] is not None: words.append(f"drift {made['drift']:.2f}")
         return {**frame, "note": " · ".join(words), "trust": self._trust, "drift": made["drift"]}
 
@@ -378,3 +379,221 @@ class Embedding(EmbeddingStill, View):
         if x.ndim != 2 or x.dtype.kind not in "biuf":
             raise ValueError(f"an embedding needs numbers of the shape [n, d], or a History; got {x.dtype} {list(x.shape)}")
         return x.astype(np.float32)
+
+# %% ../../nbs/07b_pictures.ipynb #920187ff
+class GridParts:
+    "Frames, answers and stills of an `ImageGrid`."
+
+    name, size = "imagegrid", (6.4, 4.2)
+
+    def recorded(self) -> Sequence[int]:
+        if self.history is None or self.series not in self.history.names(): return ()
+        return self.history[self.series].steps
+
+    def columns_at(self, k: int) -> dict[str, Any]:
+        "Images by column name at position `k`."
+        if self.history is not None:
+            return {self.series: self.history[self.series].frame(k)} if len(self.recorded()) else {}
+        return self.draws[k][0] if self.draw is not None else self.given
+
+    def picture(self, k: int) -> dict[str, Any]:
+        columns = self.columns_at(k)
+        if not columns: return {"note": f"waiting for {self.series!r} to be recorded", "columns": []}
+        captions = self.draws[k][1] if self.draw is not None else self.captions
+        parts = []
+        for name, images in columns.items():
+            count = min(len(images), self.most)
+            x = pixels(images, range(count), 96)
+            parts.append({"name": str(name), "images": packed(x), "captions": [str(c) for c in captions.get(name, ())][:count]})
+        return {"columns": parts} | ({} if self.history is not None else {"note": ""})
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        if question["ask"] == "draw" and self.draw is not None:
+            self.again()
+            self.refresh()
+            return {"done": True}
+        return super().answer(question)
+
+    def again(self) -> None:
+        "Draw new views; the last twenty draws are kept."
+        self.draws = [*self.draws[-19:], self.draw(self._drawn)]
+        self._drawn += 1
+
+    def kept(self, frames: int) -> list[int]:
+        if self.draw is None: return super().kept(frames)
+        while len(self.draws) < 6: self.again()     # a page can still be asked for other views: it brings a few along
+        return list(range(len(self.draws)))
+
+    def sketch(self, figure: Picture, k: int) -> None:
+        frame = self.picture(k)
+        columns = [(c, np.frombuffer(c["images"]["bytes"], np.uint8).reshape(c["images"]["shape"])) for c in frame["columns"]]
+        if not columns: return
+        if len(columns) == 1:
+            across = min(8, len(columns[0][1]))
+            tiles = [(i // across, i % across, x, "") for i, x in enumerate(columns[0][1])][: 8 * across]
+        else:   # samples run across, columns run down
+            across = min(8, max(len(x) for _, x in columns))
+            tiles = [(r, i, x, c["name"] if i == 0 else "") for r, (c, xs) in enumerate(columns) for i, x in enumerate(xs[:across])]
+        grid = figure.add_gridspec(max(t[0] for t in tiles) + 1, across)
+        for row, col, x, title in tiles:
+            axes = figure.add_subplot(grid[row, col])
+            axes.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+            axes.set_ylabel(title.replace("$", r"\$"), fontsize=8)
+
+# %% ../../nbs/07b_pictures.ipynb #e4152ee8
+class ImageGrid(GridParts, View):
+    "Columns of images, one row per sample; or the images of a history's series, with a time slider."
+
+    def __init__(
+        self,
+        columns: Any,                                           # {name: images}, images alone, or a History
+        labels: Any = None,                                     # [n] class numbers of the rows
+        classes: Sequence[str] | None = None,
+        captions: Mapping[str, Sequence[str]] | None = None,    # texts per column and row
+        name: str = "images",                                   # which series of the history
+        title: str | None = None,
+        most: int = 64,                                         # rows that are shown
+        draw: Callable[[int], tuple[dict, dict]] | None = None,  # new columns and captions, see `two_views`
+        **options: Any,
+    ) -> None:
+        history = columns if hasattr(columns, "names") and hasattr(columns, "subscribe") else None
+        self.history, self.series, self.most, self.draw, self.draws, self._drawn = history, name, most, draw, [], 0
+        self.given = columns if isinstance(columns, Mapping) else {name: columns} if history is None else {}
+        self.captions = captions or {}
+        if draw is not None: self.again()
+        names = column("label", labels, classes) if labels is not None else None
+        rows = [names["names"][v] if v >= 0 else "unlabelled" for v in np.frombuffer(names["values"]["bytes"], np.int32)[:most]
+                ] if names and names["kind"] == "category" else [str(v) for v in host(labels)[:most]] if labels is not None else []
+        if (down := len(self.columns_at(-1))) > 1: self.size = (6.4, 0.3 + 0.8 * down)
+        super().__init__(history, title=title or "Images", labels=rows, draws=draw is not None, **options)
+
+    @classmethod
+    def two_views(
+        cls,
+        images: Any,                    # [n, C, H, W] on the device where the augmentation shall work
+        augment: Callable,              # images -> images; with `with_params`, its draws become captions
+        labels: Any = None,
+        classes: Sequence[str] | None = None,
+        count: int = 8,
+        seed: int = 0,
+    ) -> "ImageGrid":
+        "Two views of each of the first `count` images, with the parameters that were drawn, and a button to draw again."
+        return cls({}, None if labels is None else labels[:count], classes, title="Two views of each sample",
+                   draw=lambda turn: two_draws(images[:count], augment, seed, turn))
+
+# %% ../../nbs/07b_pictures.ipynb #3bcdb2d3
+def two_draws(
+    images: Any,         # [n, C, H, W]
+    augment: Callable,
+    seed: int,
+    turn: int,           # how often "draw again" was pressed
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    "Columns and captions of two independent views."
+    columns, captions = {"image": images}, {}
+    for view in ("view a", "view b"):
+        if hasattr(augment, "with_params"):
+            source = generator(derive_seed(seed, view, turn), getattr(images, "device", "cpu"))
+            columns[view], params = augment.with_params(images, generator=source)
+            captions[view] = [params.describe(i) for i in range(len(images))]
+        else:
+            columns[view] = augment(images)
+    return columns, captions
+
+# %% ../../nbs/07b_pictures.ipynb #42b9bc28
+def similarities(
+    pairs: Any,      # [2, N, d], or a tuple of two [N, d]: embeddings of the two views
+    most: int = 64,  # pairs that are drawn
+) -> np.ndarray:     # [2N, 2N] cosines in the order a_0 … a_{N-1}, b_0 … b_{N-1}
+    "Cosine of every view with every other. Raises `ValueError` for what is not two matrices of one shape."
+    za, zb = (host(z) for z in pairs) if len(pairs) == 2 else (None, None)
+    if za is None or za.ndim != 2 or za.shape != zb.shape:
+        raise ValueError("pairs are two arrays [N, d] of one shape, or one array [2, N, d]; got "
+                         + (f"{list(za.shape)} and {list(zb.shape)}" if za is not None else f"{len(pairs)} of them"))
+    z = np.concatenate([za[:most], zb[:most]]).astype(np.float64)
+    z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-30)
+    return z @ z.T
+
+# %% ../../nbs/07b_pictures.ipynb #d51de289
+def row_softmax(
+    s: np.ndarray,        # [M, M] cosines
+    temperature: float,
+) -> np.ndarray:          # [M, M] rows sum to 1, zeros on the diagonal
+    "The probability that row i gives to being the partner of j."
+    logits = s / temperature
+    np.fill_diagonal(logits, -np.inf)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+# %% ../../nbs/07b_pictures.ipynb #ea08df71
+class LogitParts:
+    "Frames, answers and stills of a `LogitMatrix`."
+
+    name, size = "logitmatrix", (6.4, 3.0)
+
+    def recorded(self) -> Sequence[int]:
+        if self.history is None or self.series not in self.history.names(): return ()
+        return self.history[self.series].steps
+
+    def matrix(self, k: int) -> np.ndarray | None:
+        "Cosines at position `k`; None when nothing has been recorded yet."
+        if self.history is None: return similarities(self.pairs)
+        return similarities(self.history[self.series].frame(k)) if len(self.recorded()) else None
+
+    def picture(self, k: int) -> dict[str, Any]:
+        s = self.matrix(k)
+        if s is None: return {"note": f"waiting for {self.series!r} to be recorded"}
+        if self.labels is not None and len(self.labels) < len(s) // 2:
+            raise ValueError(f"{len(self.labels)} labels for {len(s) // 2} pairs; give one label per pair")
+        return {"similarities": packed(s, "float32")}
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        if question["ask"] == "images" and self.images is not None:
+            return {"images": packed(self.tiles(question["rows"]))}
+        return super().answer(question)
+
+    def tiles(self, rows: Sequence[int]) -> np.ndarray:
+        "Images of rows 0 … 2N−1; one image may serve both views of a pair."
+        s = self.matrix(-1)
+        count, both = (len(s) // 2 if s is not None else 1), len(self.images) == 2 and self.images[0].ndim >= 3
+        picked = [pixels(self.images[r // count] if both else self.images, [r % count], 96) for r in rows]
+        return np.concatenate(picked)
+
+    def atlas(self) -> dict[str, Any]:
+        s = self.matrix(-1)
+        return {} if self.images is None or s is None else {"images": packed(self.tiles(range(len(s))))}
+
+    def sketch(self, figure: Picture, k: int) -> None:
+        s = self.matrix(k)
+        if s is None: return
+        tau, np_ = self.options["temperature"], len(s) // 2
+        p = row_softmax(s, tau)
+        loss = -np.log(np.maximum(p[np.arange(2 * np_), np.roll(np.arange(2 * np_), np_)], 1e-300)).mean()
+        for index, (title, values, scale) in enumerate([("cosine", s, {"vmin": -1, "vmax": 1, "cmap": "RdBu_r"}),
+                                                        (f"softmax, τ = {tau:g}, loss {loss:.2f}", p, {"vmin": 0, "cmap": "viridis"})]):
+            axes = figure.panel(1, 2, index + 1, title, x="view", y="anchor")
+            drawn = axes.imshow(np.where(np.eye(2 * np_, dtype=bool), np.nan, values), **scale)
+            figure.colorbar(drawn, ax=axes, shrink=0.8)
+
+# %% ../../nbs/07b_pictures.ipynb #5ff18bb2
+class LogitMatrix(LogitParts, View):
+    "Similarities, probabilities and gradient weights of a batch of pairs, row by row."
+
+    def __init__(
+        self,
+        source: Any,                             # a History, two arrays [N, d], or one [2, N, d]
+        images: Any = None,                      # [N, …] one image per pair, or [2, N, …] both views
+        labels: Any = None,                      # [N] class numbers, to outline false negatives
+        classes: Sequence[str] | None = None,
+        temperature: float = 0.5,                # where the slider starts
+        name: str = "pairs",                     # which series of the history
+        title: str = "Who pulls, who pushes",
+        height: int = 400,                       # pixels
+    ) -> None:
+        if not temperature > 0: raise ValueError(f"temperature must be positive, got {temperature}")
+        history = source if hasattr(source, "names") else None
+        self.pairs, self.series, self.images = (None if history is not None else source), name, images
+        self.labels = host(labels) if labels is not None else None
+        if history is None: similarities(source)   # a wrong shape is an error here
+        col = column("label", labels, classes) if labels is not None else None
+        super().__init__(history, title=title, height=height, temperature=float(temperature), images=images is not None, labels=col)

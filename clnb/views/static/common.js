@@ -92,6 +92,9 @@ class Stage {
     this.listen("msg:custom", (reply, buffers) => this.answered(reply, buffers));
   }
 
+  /** Ask for one paint with the next screen refresh; does nothing before `start`. */
+  redraw() {}
+
   /** Draw now and after every change. `draw(frame)` may throw; the message then stands in place of the picture. */
   start(draw) {
     this.draw = draw;
@@ -332,7 +335,7 @@ function ticks([low, high], log) {
 function short(v) {
   if (v === 0) return "0";
   const size = Math.abs(v);
-  if (size >= 1e5 || size < 1e-3) return v.toExponential(0).replace("e+", "e");
+  if (size >= 1e5 || size < 1e-3) return v.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
   return String(+v.toPrecision(4));
 }
 
