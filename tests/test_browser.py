@@ -1,6 +1,8 @@
 """The lessons with widgets in a real JupyterLab: every cell runs, every widget is drawn, nothing complains."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,28 @@ def test_lesson_in_jupyterlab(open_notebook, name):
         book.check()
     finally:
         book.shots(name)
+
+
+@pytest.mark.parametrize("name", ["07a_live"])
+def test_lesson_as_a_page_without_kernel_and_network(open_page, tmp_path, name):
+    import nbformat
+
+    from tools import execute, site
+
+    command = [sys.executable, execute.__file__, name, "--pages", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    notebook = nbformat.read(tmp_path / f"{name}.ipynb", 4)
+    pages = sum("<iframe" in output.get("data", {}).get("text/html", "") for _, _, output in execute.outputs(notebook))
+    sheet = open_page(site.write(notebook, name, name, tmp_path))
+    frames = sheet.page.locator("iframe")
+    for i in range(frames.count()):
+        frames.nth(i).scroll_into_view_if_needed()
+        sheet.page.wait_for_timeout(300)
+    drawn = [seen for seen in sheet.frames_seen()[1:] if seen["painted"] or seen["parts"] or seen["text"]]
+    assert frames.count() == len(drawn) >= pages > 0
+    assert not sheet.problems()
+    sheet.shot(f"page-{name}", frames.first)
 
 
 def test_a_fault_is_seen(make_notebook):

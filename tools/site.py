@@ -51,8 +51,8 @@ def formulas(markdown: str) -> str:
     return "".join(parts)
 
 
-def write(notebook: nbformat.NotebookNode, name: str, title: str) -> None:
-    """One page."""
+def write(notebook: nbformat.NotebookNode, name: str, title: str, folder: Path = SITE) -> Path:
+    """One page; returns its path."""
     for cell in list(notebook.cells):
         if cell.cell_type == "code":   # what is said to nbdev is not said to readers
             hidden = re.search(r"^#\|\s*(hide|default_exp)", cell.source)
@@ -64,7 +64,9 @@ def write(notebook: nbformat.NotebookNode, name: str, title: str) -> None:
     text = re.sub(r'<script[^>]+src="[^"]*"[^>]*>\s*</script>', "", text)
     inside = r"(?:(?!</script>).)*"
     text = re.sub(rf"<script[^>]*>{inside}(?:MathJax|require\.config){inside}</script>", "", text, flags=re.S)
-    (SITE / f"{name}.html").write_text(text, "utf-8")
+    path = folder / f"{name}.html"
+    path.write_text(text, "utf-8")
+    return path
 
 
 def main() -> int:
