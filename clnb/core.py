@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCALES', 'T', 'PALETTE', 'scale', 'at_scale', 'must_raise', 'pick_device', 'derive_seed', 'generator', 'seeded',
-           'recipe', 'recorded', 'rebuild', 'Picture', 'chance_line', 'Claim', 't_interval', 'claim', 'stored_claims']
+           'recipe', 'recorded', 'rebuild', 'Picture', 'chance_line', 'NotEvaluated', 'Claim', 't_interval', 'claim',
+           'stored_claims']
 
 # %% ../nbs/00_core.ipynb #c5b2f4fd
 import functools
@@ -234,6 +235,10 @@ def chance_line(axes: Axes, value: float, label: str = "chance") -> None:
     axes.axhline(value, color="0.5", linestyle="--", linewidth=1, label=label)
 
 # %% ../nbs/00_core.ipynb #45365a49
+class NotEvaluated(Exception):
+    "Raised by a claim that needs something which is not here, e.g. a data set; its row then says so and holds nothing."
+
+
 @dataclass
 class Claim:
     "A statement about a method that an experiment over seeds can refute."

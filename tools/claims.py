@@ -42,6 +42,7 @@ print(json.dumps([{"id": c.id, "method": c.method, "statement": c.statement, "so
 EVALUATE = r'''
 def _clnb_evaluate(scale, seed):
     import contextlib, io, json, os, traceback
+    from clnb.core import NotEvaluated
     os.environ["CLNB_SCALE"] = scale
     for value in list(globals().values()):      # what was remembered at smoke scale is another experiment
         if hasattr(value, "cache_clear"): value.cache_clear()
@@ -51,6 +52,8 @@ def _clnb_evaluate(scale, seed):
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
                     found[c.id] = {"effect": float(c.effect(seed))}
+            except NotEvaluated as missing:
+                found[c.id] = {"missing": str(missing)}
             except Exception:
                 found[c.id] = {"error": traceback.format_exc()}
     print(json.dumps(found))
@@ -144,6 +147,7 @@ def main() -> int:
     at_once = cores()
     threads = max(1, cores() // at_once)
     failed: list[str] = []
+    missing: dict[str, str] = {}
     with ThreadPoolExecutor(at_once) as pool:
         try:
             claims = dict(zip(paths, pool.map(claims_of, paths), strict=True))
@@ -166,6 +170,7 @@ def main() -> int:
         for id, answer in found.items():
             effects[path, id][seed] = answer
             if "error" in answer: failed.append(f"{id}, seed {seed}:\n{answer['error']}")
+            if "missing" in answer: missing[id] = answer["missing"]
     rows = [row_of(claim, effects[path, claim["id"]], scale) for path in paths for claim in claims[path]]
     methods, ids = {row["method"] for row in rows}, {row["id"] for row in rows}
     if FILE.exists() and sys.argv[1:]:
@@ -179,6 +184,7 @@ def main() -> int:
         print(f"  {row['id']}: {effect}: {verdict}")
     print(f"Wrote nbs/claims.json ({len(rows)} rows, {time.monotonic() - began:.0f} s);"
           " `make prepare` puts them into the README.")
+    for id, reason in missing.items(): print(f"Not evaluated: {id}: {reason}")
     for text in failed: print(f"\nFAILED {text}")
     return 1 if failed else 0
 
