@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from clnb.augment import simclr
+from clnb.augment import keep_memory, simclr
 from clnb.core import generator
 
 BATCH = 256
