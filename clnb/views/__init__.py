@@ -7,8 +7,12 @@ __all__ = ['Circle', 'CollapseMonitor', 'Controls', 'Curves', 'Embedding', 'Imag
            'NegativeWeights', 'Painter', 'Selection', 'Spectrum', 'View', 'packed']
 
 # %% ../../nbs/07d_views.ipynb #fa32b060
-from .base import Painter, Selection, View, packed
-from .live import CollapseMonitor, Controls, Curves, LiveView, Spectrum
+from .base import Painter as Painter
+from .base import Selection as Selection
+from .base import View as View
+from .base import packed as packed
+from .live import CollapseMonitor, Controls, Curves, Spectrum
+from .live import LiveView as LiveView
 from .pictures import Embedding, ImageGrid, LogitMatrix
 from .playgrounds import Circle, NegativeWeights
 

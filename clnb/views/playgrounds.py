@@ -32,7 +32,8 @@ def _contrast(s: Tensor, temperature: float, tau_plus: float, beta: float) -> Te
     if not tau_plus and not beta: return (_log_partition(logits, other) - positive).mean()
     negative = other.clone()
     negative[torch.arange(count), partner] = False
-    total = _log_partition((1 + beta) * logits, negative) - _log_partition(beta * logits, negative) + math.log(count - 2)
+    total = _log_partition((1 + beta) * logits, negative) - _log_partition(beta * logits, negative)
+    total = total + math.log(count - 2)
     g = (total.exp() - tau_plus * (count - 2) * positive.exp()) / (1 - tau_plus)
     g = g.clamp_min((count - 2) * math.exp(-1 / temperature))
     return ((positive.exp() + g).log() - positive).mean()
@@ -83,6 +84,21 @@ def circle_forces(
     return loss.item(), pull, push
 
 # %% ../../nbs/07c_playgrounds.ipynb #23ce6b0f
+def _sketch_circle(axes: Any, theta: np.ndarray, pull: np.ndarray, push: np.ndarray) -> None:
+    "Points and arrows of `Circle.static()`."
+    ring, n = np.linspace(0, 2 * math.pi, 200), len(theta) // 2
+    axes.plot(np.cos(ring), np.sin(ring), color="0.8", lw=1)
+    longest = max(np.abs([pull, push]).max(), 1e-12)
+    for radius, force, color in ((1.12, pull, PALETTE[0]), (0.88, push, PALETTE[3])):
+        x, y, scaled = radius * np.cos(theta), radius * np.sin(theta), 0.6 * force / longest
+        axes.quiver(x, y, -np.sin(theta) * scaled, np.cos(theta) * scaled, color=color, angles="xy", scale_units="xy",
+                    scale=1, width=0.008)
+    colors = [PALETTE[i % len(PALETTE)] for i in range(n)]
+    for view, marker in ((theta[:n], "o"), (theta[n:], "s")):
+        axes.scatter(np.cos(view), np.sin(view), marker=marker, c=colors, s=40, zorder=3, edgecolors="black",
+                     linewidths=0.5)
+
+# %% ../../nbs/07c_playgrounds.ipynb #6d30f732
 class Circle(View):
     "Points on a circle that a contrastive loss attracts and repels; drag them, choose a loss, let the gradient play."
 
@@ -105,7 +121,8 @@ class Circle(View):
         rng = np.random.default_rng(seed)
         first = rng.uniform(0, 2 * math.pi, pairs)
         start = np.concatenate([first, first + spread * rng.standard_normal(pairs)]) % (2 * math.pi)
-        super().__init__(angles=start.tolist(), losses=list(LOSSES), loss=loss, temperature=temperature, tau_plus=tau_plus, beta=beta)
+        super().__init__(angles=start.tolist(), losses=list(LOSSES), loss=loss, temperature=temperature,
+                         tau_plus=tau_plus, beta=beta)
         self.angles = start.tolist()
 
     def picture(self, k: int) -> dict[str, Any]: return {}
@@ -117,17 +134,7 @@ class Circle(View):
         axes = figure.panel(title=f"{self.options['loss']} {loss:.3f}: who attracts (blue), who repels (orange)")
         axes.set(aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
         axes.axis("off")
-        ring = np.linspace(0, 2 * math.pi, 200)
-        axes.plot(np.cos(ring), np.sin(ring), color="0.8", lw=1)
-        longest = max(np.abs([pull, push]).max(), 1e-12)
-        for radius, force, color in ((1.12, pull, PALETTE[0]), (0.88, push, PALETTE[3])):
-            x, y = radius * np.cos(theta), radius * np.sin(theta)
-            scaled = 0.6 * force / longest
-            axes.quiver(x, y, -np.sin(theta) * scaled, np.cos(theta) * scaled, color=color, angles="xy", scale_units="xy", scale=1, width=0.008)
-        n = len(theta) // 2
-        for view, marker in ((theta[:n], "o"), (theta[n:], "s")):
-            axes.scatter(np.cos(view), np.sin(view), marker=marker, c=[PALETTE[i % len(PALETTE)] for i in range(n)], s=40, zorder=3,
-                         edgecolors="black", linewidths=0.5)
+        _sketch_circle(axes, theta, pull, push)
 
 # %% ../../nbs/07c_playgrounds.ipynb #0addc62c
 def negative_weights(
@@ -140,7 +147,8 @@ def negative_weights(
     "Weight of every negative in InfoNCE, debiased and hard (Chuang et al. 2020, eq. 8; Robinson et al. 2021, eq. 4)."
     if not (temperature > 0 and 0 <= tau_plus < 1 and beta >= 0):
         raise ValueError(f"expected temperature > 0, 0 ≤ tau_plus < 1, beta ≥ 0; got {temperature}, {tau_plus}, {beta}")
-    logits, count, top = np.asarray(similarities, np.float64) / temperature, len(similarities), np.exp(positive / temperature)
+    logits, count = np.asarray(similarities, np.float64) / temperature, len(similarities)
+    top = math.exp(positive / temperature)
     w, hard = np.exp(beta * logits), np.exp((1 + beta) * logits)
     total = count * hard.sum() / w.sum()
     g, least = (total - tau_plus * count * top) / (1 - tau_plus), count * math.exp(-1 / temperature)
@@ -166,27 +174,29 @@ class NegativeWeights(View):
     ) -> None:
         if negatives < 2: raise ValueError(f"expected at least 2 negatives, got {negatives}")
         negative_weights(np.linspace(-1, 1, 2), positive, temperature, tau_plus, beta)   # says what is out of range
-        super().__init__(temperature=temperature, tau_plus=tau_plus, beta=beta, negatives=negatives, positive=positive,
-                         temperatures=list(self.temperatures))
+        super().__init__(temperature=temperature, tau_plus=tau_plus, beta=beta, negatives=negatives,
+                         positive=positive, temperatures=list(self.temperatures))
 
     def curves(self) -> dict[str, np.ndarray]:
         "What is drawn: weights [M] by name."
         o, s = self.options, np.linspace(-1, 1, self.options["negatives"])
         tau, high = o["temperature"], o["positive"]
         return {**{f"τ {t:g}": negative_weights(s, high, t)[0] for t in self.temperatures},
-                "InfoNCE": negative_weights(s, high, tau)[0], "debiased": negative_weights(s, high, tau, o["tau_plus"])[0],
+                "InfoNCE": negative_weights(s, high, tau)[0],
+                "debiased": negative_weights(s, high, tau, o["tau_plus"])[0],
                 "hard": negative_weights(s, high, tau, o["tau_plus"], o["beta"])[0]}
 
     def picture(self, k: int) -> dict[str, Any]: return {}
 
     def sketch(self, figure: Picture, k: int) -> None:
-        axes = figure.panel(title=f"Small temperatures listen to near negatives only (bold: τ = {self.options['temperature']:g})",
-                            x="similarity of the negative", y="weight")
+        title = f"Small temperatures listen to near negatives only (bold: τ = {self.options['temperature']:g})"
+        axes = figure.panel(title=title, x="similarity of the negative", y="weight")
         axes.set_yscale("log")
         bold = {"InfoNCE": PALETTE[0], "debiased": PALETTE[2], "hard": PALETTE[3]}
         for name, weights in self.curves().items():
             s = np.linspace(-1, 1, len(weights))
-            axes.plot(s, weights, color=bold.get(name, "0.75"), lw=2 if name in bold else 1, label=name if name in bold else None)
+            strong = name in bold
+            axes.plot(s, weights, color=bold.get(name, "0.75"), lw=1 + strong, label=name if strong else None)
             if name not in bold: axes.annotate(name, (s[0], weights[0]), fontsize=7, color="0.5", va="bottom")
         axes.axvline(self.options["positive"], color="0.5", ls=":", lw=1, label="positive")
         axes.set_ylim(bottom=1e-8)

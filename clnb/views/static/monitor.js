@@ -30,7 +30,7 @@ export default {
       const { ctx } = stage, steps = unpack(gauge.steps), values = unpack(gauge.values), [low, high] = extent(values, [0, 1]);
       const span = extent(steps);
       const axes = new Axes(stage, { x: span[0] === span[1] ? [span[0] - 1, span[0] + 1] : span, y: [low - 0.05, high + 0.1],
-        left: x + 38, right: stage.width - x - w + 12, top: y + 22, bottom: stage.height - y - h + 32, xLabel: "step" });
+        left: x + 38, right: stage.width - x - w + 18, top: y + 22, bottom: stage.height - y - h + 32, xLabel: "step" });
       ctx.save();
       ctx.globalAlpha = 0.15; ctx.fillStyle = PALETTE[3];
       const limit = axes.py(gauge.limit);

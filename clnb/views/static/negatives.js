@@ -65,6 +65,7 @@ export default {
       ctx.fillText("positive", axes.px(set.positive) + (set.positive > 0.5 ? -4 : 4), axes.top + 10);
       table.replaceChildren(...bold.map((l) => make("div", {}, make("span", { style: { color: l.ink } }, "━ "), make("b", {}, l.name),
         `: ${l.effective.toPrecision(3)} of ${set.count} negatives share the push, loss ${l.loss.toFixed(4)}`,
+        l.weights[0] < 0 ? ` (negatives below similarity ${s[l.weights.findIndex((w) => w > 0)]?.toFixed(2) ?? "1"} are attracted)` : "",
         l.weights.every((w) => w === 0) ? " (the correction is at its limit: no negative pushes)" : "")));
       canvas.setAttribute("aria-label", `Weights of negatives at temperature ${set.tau.toPrecision(3)}. ${table.textContent}`);
       Object.assign(canvas.dataset, { settings: JSON.stringify(set), loss: JSON.stringify(bold.map((l) => l.loss)),
