@@ -31,7 +31,7 @@ def unit(
     if z.requires_grad:
         z = torch.where(size > _TINY, z, z.detach())
     z = z / size.clamp_min(_TINY)
-    return z / torch.linalg.vector_norm(z, dim=-1, keepdim=True).clamp_min(1.0)
+    return z / torch.linalg.vector_norm(z, dim=-1, keepdim=True).clamp_min(0.5)
 
 # %% ../nbs/03_losses.ipynb #4e1a6cfa
 def _embeddings(**named: Tensor) -> None:
