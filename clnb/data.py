@@ -6,7 +6,7 @@
 __all__ = ['SHAPES', 'COLOURS', 'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS', 'HALVES', 'PUBLIC', 'EMBEDDED', 'wrong', 'described',
            'as_tensor', 'checked_images', 'check_unit_range', 'checked_integers', 'checked_names', 'checked_masks',
            'checked_groups', 'Batch', 'free_memory', 'hash_tensor', 'Rows', 'check_rows', 'pick', 'ImageSet',
-           'SegmentationSet', 'checked_spacing', 'rank_in_class', 'stratified_parts', 'grouped_parts',
+           'SegmentationSet', 'checked_spacing', 'rank_in_class', 'stratified_parts', 'exchanged', 'grouped_parts',
            'check_fractions', 'subset_of', 'part_of', 'few_of', 'batch_indices', 'batches', 'digits', 'check_split',
            'star_distance', 'ring_distance', 'cross_distance', 'between', 'backgrounds', 'placed', 'draw_shapes',
            'make_shapes', 'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows',
@@ -77,7 +77,8 @@ def checked_images(
     x = as_tensor(images, "images")
     expected = "uint8 or float [N, C, H, W]"
     if x.ndim != 4:
-        raise wrong("images", described(x), expected, "images[:, None] adds a channel to grey images" if x.ndim == 3 else "")
+        raise wrong("images", described(x), expected, "images[:, None] adds a channel to grey images"
+                    if x.ndim == 3 else "")
     if 0 in x.shape:
         raise wrong("images", described(x), "at least one image, with pixels and channels")
     if x.shape[1] > 4 and x.shape[3] in (1, 3, 4) and x.shape[1] != x.shape[3]:
@@ -96,7 +97,8 @@ def check_unit_range(
     low, high = (bound.item() for bound in torch.aminmax(x))
     if not math.isfinite(low + high):
         bad = int((~x.flatten(1).isfinite().all(1)).nonzero()[0])
-        raise wrong("images", f"a value that is not finite, first in image {bad}", "finite values in 0…1", "leave such images out")
+        raise wrong("images", f"a value that is not finite, first in image {bad}", "finite values in 0…1",
+                    "leave such images out")
     if low < 0 or high > 1:
         raise wrong("images", f"values from {low:.4g} to {high:.4g}", "float values in 0…1",
                     "images / 255, or .to(torch.uint8) if the values are 0…255")
@@ -119,8 +121,9 @@ def checked_integers(
         return x
     low, high = int(x.min()), int(x.max())
     if low < -1 or high >= len(names):
-        raise wrong(field, f"values from {low} to {high}", f"0 to {len(names) - 1}, one for each of the {len(names)} classes, or -1 "
-                    "for unknown", "give a name for every class, and number the classes from 0")
+        raise wrong(field, f"values from {low} to {high}",
+                    f"0 to {len(names) - 1}, one for each of the {len(names)} classes, or -1 for unknown",
+                    "give a name for every class, and number the classes from 0")
     return x
 
 # %% ../nbs/01_data.ipynb #10a65fa1
@@ -133,7 +136,8 @@ def checked_names(
         raise wrong(field, f"the single string {names!r}", "a list of names", f"{field}=[{names!r}]")
     names = tuple(name.item() if isinstance(name, np.generic) else name for name in names)
     if not all(isinstance(name, str) for name in names):
-        raise wrong(field, f"{next(name for name in names if not isinstance(name, str))!r}", "names that are strings", "[str(n) for n in …]")
+        raise wrong(field, f"{next(name for name in names if not isinstance(name, str))!r}", "names that are strings",
+                    "[str(n) for n in …]")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise wrong(field, f"{twice[0]!r} more than once", "a different name for every class")
@@ -148,14 +152,16 @@ def checked_masks(
     "Masks that fit their images. Raises `ValueError` otherwise."
     x, expected = as_tensor(masks, "masks"), [len(images), *images.shape[2:]]
     if list(x.shape) != expected:
-        raise wrong("masks", described(x), f"one mask of the size of its image, {expected}", "masks have no channel axis")
+        raise wrong("masks", described(x), f"one mask of the size of its image, {expected}",
+                    "masks have no channel axis")
     if x.is_floating_point() or x.is_complex():
         raise wrong("masks", described(x), "whole numbers or bool", "masks.round().to(torch.uint8)")
     low, high = (int(bound) for bound in torch.aminmax(x.byte() if x.dtype == torch.bool else x))
     named = names is None or not ((x >= len(names)) & (x != 255)).any()
     if low < 0 or not named:
         raise wrong("masks", f"values from {low} to {high}", f"0 to {len(names or ()) - 1}, one for each of the "
-                    f"{len(names or ())} classes, or 255 for pixels to leave out" if names is not None else "none below 0",
+                    f"{len(names or ())} classes, or 255 for pixels to leave out"
+                    if names is not None else "none below 0",
                     "name every class, and number the classes from 0")
     return x
 
@@ -238,8 +244,8 @@ class Rows:
         return made
 
     def to(self, device: str | torch.device) -> "Rows":
-        """The set with its batches on `device`: images and masks are moved there if they take less than half of its free memory,
-        otherwise they stay where they are and each batch is sent. The set's recipe stays."""
+        """The set with its batches on `device`: images and masks move there if they take less than half of
+        its free memory, otherwise they stay where they are and each batch is sent. The set's recipe stays."""
         device = torch.device(device)
         if device.type == "cuda" and device.index is None: device = torch.device("cuda", torch.cuda.current_device())
         held = {name: value for name in self.by_row if (value := getattr(self, name)) is not None}
@@ -250,7 +256,8 @@ class Rows:
 
     def _rows(self, index: Tensor) -> dict[str, Tensor | None]:
         held = {name: getattr(self, name) for name in self.by_row}
-        return {name: value if value is None else pick(value, index).to(self.device, non_blocking=True) for name, value in held.items()}
+        return {name: value if value is None else pick(value, index).to(self.device, non_blocking=True)
+                for name, value in held.items()}
 
     def _index(self, index: Any) -> Tensor:
         if isinstance(index, Tensor) and index.dtype == torch.int64 and index.ndim == 1:
@@ -258,7 +265,7 @@ class Rows:
         if isinstance(index, slice): return torch.arange(len(self))[index]
         rows = torch.as_tensor(index).cpu().reshape(-1)
         if rows.dtype == torch.bool and len(rows) == len(self): return rows.nonzero()[:, 0]
-        if rows.is_floating_point() and len(rows) or rows.dtype == torch.bool:
+        if (rows.is_floating_point() and len(rows)) or rows.dtype == torch.bool:
             raise wrong("index", described(rows), f"row numbers, or a mask of bool [{len(self)}]")
         return check_rows(rows.long(), len(self))
 
@@ -268,8 +275,8 @@ class Rows:
         return subset_of(self, rows.tolist() if len(rows) <= 100_000 else rows)
 
     def split(self, *fractions: float, seed: int = 0) -> tuple["Rows", ...]:  # e.g. 0.8, 0.2: sizes of the parts
-        """Disjoint parts with the classes in equal shares; where there are groups, each group is in one part only. The same seed gives
-        the same parts. What the fractions leave of 1 is in no part."""
+        """Disjoint parts with the classes in equal shares; where there are groups, each group is in one part only.
+        The same seed gives the same parts. What the fractions leave of 1 is in no part."""
         return tuple(part_of(self, list(fractions), part, seed) for part in range(len(fractions)))
 
 
@@ -310,7 +317,8 @@ class ImageSet(Rows):
         self.classes = checked_names(self.classes, "classes")
         self.labels = checked_integers(self.labels, count, "labels", self.classes)
         if self.coarse_labels is not None:
-            self.coarse_classes = checked_names(() if self.coarse_classes is None else self.coarse_classes, "coarse_classes")
+            names = () if self.coarse_classes is None else self.coarse_classes
+            self.coarse_classes = checked_names(names, "coarse_classes")
             self.coarse_labels = checked_integers(self.coarse_labels, count, "coarse_labels", self.coarse_classes)
         if self.masks is not None: self.masks = checked_masks(self.masks, self.images)
         if self.groups is not None: self.groups = checked_groups(self.groups, count)
@@ -333,9 +341,9 @@ class ImageSet(Rows):
     def __repr__(self) -> str:
         extra = [word for word, there in (("masks", self.masks), ("groups", self.groups)) if there is not None]
         if self.coarse_classes: extra.insert(0, f"{len(self.coarse_classes)} coarse classes")
-        return (f"ImageSet({self.name or 'unnamed'}: {len(self):,} images {'×'.join(map(str, self.shape))} "
-                f"{str(self.images.dtype).removeprefix('torch.')}, {len(self.classes)} classes{''.join(', ' + e for e in extra)}, "
-                f"batches on {self.device})")
+        kind = f"{'×'.join(map(str, self.shape))} {str(self.images.dtype).removeprefix('torch.')}"
+        what = ", ".join([f"{len(self):,} images {kind}", f"{len(self.classes)} classes", *extra])
+        return f"ImageSet({self.name or 'unnamed'}: {what}, batches on {self.device})"
 
 # %% ../nbs/01_data.ipynb #f2f4129f
 @recorded
@@ -420,6 +428,33 @@ def stratified_parts(
     return part
 
 # %% ../nbs/01_data.ipynb #7e0c9e56
+def exchanged(
+    part: Tensor,       # [G] int64: the part of each group
+    table: Tensor,      # [G, K] what each group has
+    shares: Tensor,     # [P] sizes of the parts
+    rounds: int = 200,  # exchanges at most
+    width: int = 400,   # groups that may change places with any other
+) -> Tensor:            # [G]
+    "Parts nearer to the wished shares (squared distance): move one group or exchange two as long as that helps."
+    table = torch.cat([table, torch.zeros(len(shares), table.shape[1])])    # an empty group in each part:
+    part = torch.cat([part, torch.arange(len(shares))])                     # to move is to change places with it
+    some, rows = torch.arange(min(width, len(part))), torch.arange(len(part))
+    apart = torch.cdist(table[some], table, compute_mode="donot_use_mm_for_euclid_dist").square()
+    missing = (shares[:, None] * table.sum(0)).index_add_(0, part, table, alpha=-1)
+    for _ in range(rounds):
+        wish = table @ missing.T
+        gain = wish[rows, part]
+        change = gain[some][:, None] + gain - wish[:, part[some]].T - wish[some][:, part] + apart
+        change[part[some][:, None] == part] = 0
+        one, other = divmod(int(change.round(decimals=10).argmin()), len(part))     # ties fall alike everywhere
+        if change[one, other] > -1e-10: break
+        step = table[one] - table[other]
+        missing[part[one]] += step
+        missing[part[other]] -= step
+        part[[one, other]] = part[[other, one]]
+    return part[:-len(shares)]
+
+# %% ../nbs/01_data.ipynb #e231c2bf
 def grouped_parts(
     labels: Tensor,              # [N] int64
     groups: Tensor,              # [N] int64
@@ -438,9 +473,9 @@ def grouped_parts(
     missing, part = shares[:, None] * table.sum(0), torch.empty(len(sizes), dtype=torch.int64)
     order = torch.randperm(len(sizes), generator=shuffle)
     for number in order[torch.argsort(-sizes[order], stable=True)].tolist():
-        part[number] = chosen = int((missing @ table[number]).argmax())
+        part[number] = chosen = int((missing @ table[number]).round(decimals=10).argmax())
         missing[chosen] -= table[number]
-    return part[group]
+    return exchanged(part, table, shares)[group]
 
 # %% ../nbs/01_data.ipynb #4ac230af
 def check_fractions(
@@ -448,7 +483,8 @@ def check_fractions(
 ) -> None:
     "Raise `ValueError` unless the fractions are positive and sum to at most 1."
     if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
-        raise ValueError(f"split needs positive fractions that sum to at most 1, such as split(0.8, 0.2); got {list(fractions)}")
+        raise ValueError("split needs positive fractions that sum to at most 1, such as split(0.8, 0.2); "
+                         f"got {list(fractions)}")
 
 
 @recorded
@@ -456,7 +492,7 @@ def subset_of(
     dataset: Rows,
     index: Any,       # row numbers
 ) -> Rows:
-    "The set with only these rows, in this order. Raises `IndexError` for a row that is not there, `ValueError` for no row."
+    "The set with only these rows, in order. Raises `IndexError` for a row that is not there, `ValueError` for none."
     rows = check_rows(torch.as_tensor(index, dtype=torch.int64).cpu(), len(dataset))
     if len(rows) == 0:
         raise ValueError(f"a subset needs at least one row of the {len(dataset)}, got none")
@@ -471,7 +507,7 @@ def part_of(
     part: int,               # which one, from 0
     seed: int = 0,
 ) -> Rows:
-    "One part of a split (see `Rows.split`). Raises `ValueError` when it would be empty, as with fewer groups than parts."
+    "One part of a split (see `Rows.split`). Raises `ValueError` when it would be empty: fewer groups than parts."
     check_fractions(fractions)
     labels = dataset.labels.cpu() if isinstance(dataset, ImageSet) else torch.zeros(len(dataset), dtype=torch.int64)
     shuffle = generator(derive_seed(seed, "split"))
@@ -495,7 +531,8 @@ def few_of(
     counts = dataset.counts()
     short = ((counts > 0) & (counts < per_class)).nonzero()[:, 0].tolist()
     if per_class < 1 or short:
-        why = f"class {dataset.classes[short[0]]!r} has only {int(counts[short[0]])} images" if short else "at least one is needed"
+        why = "at least one is needed"
+        if short: why = f"class {dataset.classes[short[0]]!r} has only {int(counts[short[0]])} images"
         raise ValueError(f"few({per_class}) cannot be drawn: {why}")
     rank, _ = rank_in_class(labels, shuffle)
     return subset_of(dataset, ((rank < per_class) & (labels >= 0)).nonzero()[:, 0])
@@ -509,8 +546,9 @@ def batch_indices(
 ) -> list[Tensor]:                       # each [batch_size] int64, on the generator's device
     "The row numbers of every batch of one pass. Raises `ValueError` when not even one batch can be filled."
     if batch_size < 1 or (drop_last and batch_size > count):
-        raise ValueError(f"no batch of {batch_size} can be filled from {count} images; expected a batch_size in 1…{count}"
-                         + (", or drop_last=False" if batch_size > 0 else ""))
+        other = ", or drop_last=False" if batch_size > 0 else ""
+        raise ValueError(f"no batch of {batch_size} can be filled from {count} images; "
+                         f"expected a batch_size in 1…{count}{other}")
     device = generator.device if generator is not None else "cpu"
     order = torch.randperm(count, generator=generator, device=device) if generator is not None else torch.arange(count)
     return [rows for rows in order.split(batch_size) if len(rows) == batch_size or not drop_last]
@@ -599,8 +637,10 @@ SHAPES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "sparkle": ("star", lambda p: star_distance(p, 4, 0.32)),
     "cross": ("star", lambda p: cross_distance(p * 1.1, 0.3)),
 }
-COLOURS = {"red": (0.86, 0.20, 0.18), "yellow": (0.93, 0.76, 0.15), "green": (0.20, 0.66, 0.32), "blue": (0.20, 0.40, 0.86),
-           "purple": (0.62, 0.28, 0.74), "white": (0.95, 0.95, 0.93)}
+COLOURS = {
+    "red": (0.86, 0.20, 0.18), "yellow": (0.93, 0.76, 0.15), "green": (0.20, 0.66, 0.32),
+    "blue": (0.20, 0.40, 0.86), "purple": (0.62, 0.28, 0.74), "white": (0.95, 0.95, 0.93),
+}
 
 # %% ../nbs/01_data.ipynb #67d0183f
 def between(low: float, high: float, *shape: int, rng: torch.Generator) -> Tensor:
@@ -618,8 +658,8 @@ def backgrounds(
     turn = between(0, 2 * math.pi, count, 1, 1, rng=rng)
     ramp = (0.5 + 0.35 * (turn.cos() * line + turn.sin() * line[:, None]))[:, None]
     ends = between(0.15, 0.7, 2, count, 1, 1, 1, rng=rng) + between(-0.1, 0.1, 2, count, 3, 1, 1, rng=rng)
-    clouds = [torch.nn.functional.interpolate(between(-1, 1, count, 1, cells, cells, rng=rng), (size, size), mode="bicubic")
-              for cells in (3, 6, 12)]
+    grids = [between(-1, 1, count, 1, cells, cells, rng=rng) for cells in (3, 6, 12)]
+    clouds = [torch.nn.functional.interpolate(grid, (size, size), mode="bicubic") for grid in grids]
     strength = between(0, 0.14, 3, count, 1, 1, 1, rng=rng)
     return ends[0] + (ends[1] - ends[0]) * ramp + sum(s * cloud for s, cloud in zip(strength, clouds, strict=True))
 
@@ -628,7 +668,7 @@ def placed(
     count: int,
     size: int,
     rng: torch.Generator,
-) -> tuple[Tensor, Tensor]:  # [count, size, size, 2] coordinates in the frame of each object; [count, 1, 1] its radius in pixels
+) -> tuple[Tensor, Tensor]:  # [count, size, size, 2] seen from each object; [count, 1, 1] radius in pixels
     "A random place, size and angle for every object, such that it lies inside the picture."
     radius = between(0.22, 0.42, count, 1, 1, rng=rng) * size
     room = (size / 2 - radius - 1).clamp_min(0)
@@ -671,8 +711,8 @@ def make_shapes(
     kinds = list(SHAPES) if shapes is None else list(shapes)
     unknown = [kind for kind in kinds if kind not in SHAPES]
     if unknown or not kinds or not 1 <= colours <= len(COLOURS) or size < 12:
-        raise ValueError(f"make_shapes needs shapes out of {', '.join(SHAPES)}, 1…{len(COLOURS)} colours and a size of at least 12; "
-                         f"got shapes={shapes}, colours={colours}, size={size}")
+        raise ValueError(f"make_shapes needs shapes out of {', '.join(SHAPES)}, 1…{len(COLOURS)} colours "
+                         f"and a size of at least 12; got shapes={shapes}, colours={colours}, size={size}")
     classes = [f"{colour} {kind}" for kind in kinds for colour in list(COLOURS)[:colours]]
     if count < len(classes):
         raise ValueError(f"make_shapes needs a picture for each of its {len(classes)} classes, got count={count}")
@@ -698,7 +738,8 @@ def check_edges(
         raise wrong("edge_index", f"nodes from {int(edge_index.min())} to {int(edge_index.max())}", f"0 to {nodes - 1}")
     source, target = edge_index
     if (source == target).any():
-        raise wrong("edge_index", f"{int((source == target).sum())} loops from a node to itself", "none", "leave them out; models add their own")
+        raise wrong("edge_index", f"{int((source == target).sum())} loops from a node to itself", "none",
+                    "leave them out; models add their own")
     there, back = (source * nodes + target).sort().values, (target * nodes + source).sort().values
     if not there.equal(back):
         raise wrong("edge_index", "an edge in one direction only", "each in both", "torch.cat([e, e.flip(0)], 1)")
@@ -709,7 +750,7 @@ def check_edges(
 @recorded
 @dataclass(eq=False, repr=False)
 class GraphSet:
-    "A graph with features and classes of its nodes, and named choices of nodes. Raises `ValueError` naming a field that does not fit."
+    "A graph with features and classes of nodes, and named choices of nodes. Raises `ValueError` naming a bad field."
     x: Tensor                       # [N, F] float, features of the nodes
     edge_index: Tensor              # [2, E] int64, each undirected edge in both directions
     y: Tensor                       # [N] int64 index into classes, -1 for unknown
@@ -726,8 +767,10 @@ class GraphSet:
         self.y = checked_integers(self.y, len(self.x), "y", self.classes)
         self.splits = {name: as_tensor(nodes, f"splits[{name!r}]").long() for name, nodes in self.splits.items()}
         for name, nodes in self.splits.items():
-            if nodes.ndim != 1 or not len(nodes) or nodes.min() < 0 or nodes.max() >= len(self.x) or len(nodes.unique()) < len(nodes):
-                raise wrong(f"splits[{name!r}]", described(nodes), f"different node numbers from 0 to {len(self.x) - 1}")
+            there = nodes.ndim == 1 and len(nodes) and nodes.min() >= 0 and nodes.max() < len(self.x)
+            if not there or len(nodes.unique()) < len(nodes):
+                raise wrong(f"splits[{name!r}]", described(nodes),
+                            f"different node numbers from 0 to {len(self.x) - 1}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -741,7 +784,8 @@ class GraphSet:
         "The graph on another device; its recipe stays."
         made = object.__new__(GraphSet)
         held = {key: getattr(self, key).to(device) for key in ("x", "edge_index", "y")}
-        made.__dict__.update(self.__dict__ | held | {"splits": {key: nodes.to(device) for key, nodes in self.splits.items()}})
+        splits = {key: nodes.to(device) for key, nodes in self.splits.items()}
+        made.__dict__.update(self.__dict__ | held | {"splits": splits})
         return made
 
     def mask(self, split: str) -> Tensor:  # [N] bool
@@ -756,15 +800,19 @@ class GraphSet:
         return digest.hexdigest()
 
     def to_pyg(self) -> Any:
-        "The graph as a `torch_geometric.data.Data` with a mask per split. Raises `ImportError` where that is not installed."
-        try: from torch_geometric.data import Data
+        "The graph as a `torch_geometric.data.Data` with a mask per split. Raises `ImportError` without that."
+        try:
+            from torch_geometric.data import Data
         except ImportError as error:
-            raise ImportError("to_pyg() needs torch_geometric, which is not installed; install it with: pip install torch_geometric") from error
-        return Data(x=self.x, edge_index=self.edge_index, y=self.y, **{f"{name}_mask": self.mask(name) for name in self.splits})
+            raise ImportError("to_pyg() needs torch_geometric, which is not installed; install it with: "
+                              "pip install torch_geometric") from error
+        return Data(x=self.x, edge_index=self.edge_index, y=self.y,
+                    **{f"{name}_mask": self.mask(name) for name in self.splits})
 
     def __repr__(self) -> str:
-        return (f"GraphSet({self.name or 'unnamed'}: {len(self):,} nodes, {self.edge_index.shape[1] // 2:,} edges, {self.x.shape[1]:,} features, "
-                f"{len(self.classes)} classes, splits {', '.join(f'{name} {len(nodes):,}' for name, nodes in self.splits.items())})")
+        splits = ", ".join(f"{name} {len(nodes):,}" for name, nodes in self.splits.items())
+        return (f"GraphSet({self.name or 'unnamed'}: {len(self):,} nodes, {self.edge_index.shape[1] // 2:,} edges, "
+                f"{self.x.shape[1]:,} features, {len(self.classes)} classes, splits {splits})")
 
 # %% ../nbs/01_data.ipynb #21617f32
 class Npz:
@@ -777,11 +825,13 @@ class Npz:
     ) -> None:
         self.path, self.map_above = Path(path), map_above
         if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: there is no such file; expected an npz file as data/README.md describes")
+            raise FileNotFoundError(f"{self.path}: there is no such file; "
+                                    "expected an npz file as data/README.md describes")
         try: self.zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError) as error:
-            raise ValueError(f"{self.path}: found {self.path.stat().st_size:,} bytes that are no complete zip archive ({error}); expected an npz "
-                             "file. To mend it: copy or download it again, it is probably truncated") from error
+            raise ValueError(f"{self.path}: found {self.path.stat().st_size:,} bytes that are no complete zip archive "
+                             f"({error}); expected an npz file. To mend it: copy or download it again, "
+                             "it is probably truncated") from error
         self.keys = [name.removesuffix(".npy") for name in self.zip.namelist() if name.endswith(".npy")]
 
     def __enter__(self) -> "Npz":
@@ -797,18 +847,20 @@ class Npz:
     def need(self, *names: str) -> np.ndarray:
         "The first of these members. Raises `ValueError` if there is none."
         if (key := self.find(*names)) is None:
-            raise ValueError(f"{self.path}: found no member {' or '.join(map(repr, names))}, only {', '.join(self.keys) or 'an empty archive'}; "
-                             "data/README.md says what the names mean")
+            there = ", ".join(self.keys) or "an empty archive"
+            raise ValueError(f"{self.path}: found no member {' or '.join(map(repr, names))}, "
+                             f"only {there}; data/README.md says what the names mean")
         return self[key]
 
     def __getitem__(self, key: str) -> np.ndarray:
         info = self.zip.getinfo(f"{key}.npy")
         try:
-            if info.compress_type == zipfile.ZIP_STORED and info.file_size >= self.map_above: return mapped(self.path, info)
+            if info.compress_type == zipfile.ZIP_STORED and info.file_size >= self.map_above:
+                return mapped(self.path, info)
             with self.zip.open(info) as member: array = np.lib.format.read_array(member, allow_pickle=False)
         except Exception as error:      # whatever zlib, zipfile and numpy raise for broken bytes
-            raise ValueError(f"{self.path}: member {key!r} cannot be read ({error}); expected a plain array. To mend it: write the file again, "
-                             "without Python objects in it") from error
+            raise ValueError(f"{self.path}: member {key!r} cannot be read ({error}); expected a plain array. "
+                             "To mend it: write the file again, without Python objects in it") from error
         return array.astype(array.dtype.newbyteorder("=")) if not array.dtype.isnative else array
 
 # %% ../nbs/01_data.ipynb #f33c221c
@@ -843,8 +895,9 @@ def naming(
 
 # %% ../nbs/01_data.ipynb #711440f1
 ROLES = {
-    "images": ("x", "images"), "labels": ("y", "labels"), "masks": ("mask", "masks"), "coarse_labels": ("y_coarse", "coarse_labels"),
-    "groups": ("groups", "group", "patient", "subject", "image", "id"), "domain": ("domain", "scene"), "spacing": ("spacing",),
+    "images": ("x", "images"), "labels": ("y", "labels"), "masks": ("mask", "masks"),
+    "coarse_labels": ("y_coarse", "coarse_labels"), "domain": ("domain", "scene"), "spacing": ("spacing",),
+    "groups": ("groups", "group", "patient", "subject", "image", "id"),
 }
 
 
@@ -853,7 +906,8 @@ def coarse_word(
 ) -> str | None:
     "The word of a second level of labels: `species` where there are `y_species…` and `species_names`."
     words = [key.removesuffix("_names") for key in keys if key.endswith("_names")]
-    return next((word for word in words if any(key == f"y_{word}" or key.startswith(f"y_{word}_") for key in keys)), None)
+    used = [word for word in words if any(key == f"y_{word}" or key.startswith(f"y_{word}_") for key in keys)]
+    return used[0] if used else None
 
 
 def split_rows(
@@ -866,8 +920,10 @@ def split_rows(
     default = ("train", "val", "test")[:int(codes.max(initial=0)) + 1]
     names = [str(n) for n in file["split_names"]] if "split_names" in file.keys else list(default)
     if len(codes) and (codes.dtype.kind not in "iu" or codes.max() >= len(names) or codes.min() < 0):
-        raise wrong("split", f"{codes.dtype} values from {codes.min()} to {codes.max()}", f"numbers of the split names {', '.join(names)}")
-    chosen = [k for k, n in enumerate(names) if n == split] or [k for k, n in enumerate(names) if n.startswith(f"{split}_")]
+        raise wrong("split", f"{codes.dtype} values from {codes.min()} to {codes.max()}",
+                    f"numbers of the split names {', '.join(names)}")
+    chosen = [k for k, n in enumerate(names) if n == split]
+    chosen = chosen or [k for k, n in enumerate(names) if n.startswith(f"{split}_")]
     if not chosen: check_split(str(file.path), split, [*names, "all"])
     return np.flatnonzero(np.isin(codes, chosen))
 
@@ -883,14 +939,17 @@ def read_rows(
     if parts and not file.find(*ROLES["images"]):
         check_split(str(file.path), split, [*parts, "all"])
         chosen = parts if split == "all" else [split]
-        found = {role: [file.find(*(f"{name}_{part}" for name in names)) for part in chosen] for role, names in roles.items()}
+        found = {role: [file.find(*(f"{name}_{part}" for name in names)) for part in chosen]
+                 for role, names in roles.items()}
         found = {role: keys for role, keys in found.items() if all(keys)}
-        return ({role: file[keys[0]] if len(keys) == 1 else np.concatenate([file[key] for key in keys]) for role, keys in found.items()},
+        arrays = {role: [file[key] for key in keys] for role, keys in found.items()}
+        return ({role: parts[0] if len(parts) == 1 else np.concatenate(parts) for role, parts in arrays.items()},
                 {role: " + ".join(keys) for role, keys in found.items()})
     file.need(*ROLES["images"])
     rows, found = split_rows(file, split), {role: key for role, names in roles.items() if (key := file.find(*names))}
     arrays = {role: file[key] for role, key in found.items()}
-    if "groups" in arrays: arrays["groups"] = np.unique(arrays["groups"], return_inverse=True)[1].reshape(-1)   # same numbers in all splits
+    if "groups" in arrays:      # numbered before rows are chosen, so that a patient has the same number in every split
+        arrays["groups"] = np.unique(arrays["groups"], return_inverse=True)[1].reshape(-1)
     if rows is not None: check_lengths(arrays | {"split": file["split"]}, found)
     return {role: array if rows is None else array[rows] for role, array in arrays.items()}, found
 
@@ -903,7 +962,8 @@ def check_lengths(
     count = len(arrays["images"])
     for role, array in arrays.items():
         if array.ndim == 0 or (len(array) != count and role != "spacing"):
-            raise wrong(found.get(role, role), f"{array.dtype} {list(array.shape)}", f"one entry for each of the {count:,} images")
+            raise wrong(found.get(role, role), f"{array.dtype} {list(array.shape)}",
+                        f"one entry for each of the {count:,} images")
 
 # %% ../nbs/01_data.ipynb #b7a3c632
 def channels_first(
@@ -916,7 +976,8 @@ def channels_first(
     if array.ndim not in (3, 4) or layout not in ("NHWC", "NCHW"):
         raise wrong(key, f"{found} in layout {layout}", "[N, H, W] or [N, H, W, C]")
     if array.ndim == 4 and layout == "NHWC" and array.shape[3] > 16 and array.shape[1] <= 4:
-        raise wrong(key, f"{found}, which looks like channels first", "[N, H, W, C]", "np.moveaxis(x, 1, 3), or add a member layout='NCHW'")
+        raise wrong(key, f"{found}, which looks like channels first", "[N, H, W, C]",
+                    "np.moveaxis(x, 1, 3), or add a member layout='NCHW'")
     if array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.dtype != np.uint8):
         raise wrong(key, found, "uint8, or float in 0…1", "scale it to 0…255 and store it as uint8")
     x = torch.from_numpy(array)
@@ -932,18 +993,20 @@ def check_no_empty_class(
     empty = [name for name, count in zip(dataset.classes, counts.tolist(), strict=True) if count == 0]
     if empty and counts.sum() > 0:
         raise wrong("labels", f"no image of {', '.join(map(repr, empty[:5]))}{' …' if len(empty) > 5 else ''}",
-                    f"at least one for each of the {len(counts)} classes of a training set", "take the name out and renumber the labels")
+                    f"at least one for each of the {len(counts)} classes of a training set",
+                    "take the name out and renumber the labels")
 
 # %% ../nbs/01_data.ipynb #5ebea35f
 def plain_path(function: Callable) -> Callable:
-    "Let a `@recorded` function take `path` and `root` as any path: it gets, and its recipe holds, an absolute one as text."
+    "Let a `@recorded` function take any `path` and `root`: it gets, and its recipe holds, an absolute one as text."
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs)
         for key in {"path", "root"} & given.arguments.keys():
-            if given.arguments[key] is not None: given.arguments[key] = os.path.abspath(os.path.expanduser(given.arguments[key]))
+            if (place := given.arguments[key]) is not None:
+                given.arguments[key] = os.path.abspath(os.path.expanduser(place))
         return function(*given.args, **given.kwargs)
 
     return call
@@ -956,18 +1019,22 @@ def from_npz(
     split: str = "train",       # as the file names it, or "all"
     map_above: int = 1 << 28,   # bytes from which an uncompressed array is mapped instead of loaded
 ) -> ImageSet | SegmentationSet | GraphSet:
-    "Read a file in the format of data/README.md. Raises `FileNotFoundError`, or `ValueError` naming the file and what is wrong in it."
+    "Read a file in the format of data/README.md. Raises `FileNotFoundError`, or `ValueError` naming file and fault."
     with Npz(path, map_above) as file, naming(path):
         if "edges" in file.keys: return read_graph(file)
         arrays, found = read_rows(file, split)
-        if "labels" not in arrays and ("masks" not in arrays or any(key.split("_")[0] in ROLES["labels"] for key in file.keys)):
-            raise ValueError(f"found no labels beside {found['images']!r}, only {', '.join(file.keys)}; expected 'labels', or 'y' and the split")
+        anywhere = any(key.split("_")[0] in ROLES["labels"] for key in file.keys)
+        if "labels" not in arrays and ("masks" not in arrays or anywhere):
+            raise ValueError(f"found no labels beside {found['images']!r}, only {', '.join(file.keys)}; "
+                             "expected 'labels', or 'y' and the split")
         check_lengths(arrays, found)
         layout = str(file["layout"]) if "layout" in file.keys else "NHWC"
         arrays["images"] = channels_first(arrays["images"], found["images"], layout)
         make = image_set if "labels" in arrays else segmentation_set
         try: made = make(file, arrays)
-        except ValueError as error: raise ValueError(f"{error} (read from {', '.join(f'{r}: {k}' for r, k in found.items())})") from error
+        except ValueError as error:
+            read = ", ".join(f"{role}: {key}" for role, key in found.items())
+            raise ValueError(f"{error} (read from {read})") from error
         if isinstance(made, ImageSet) and split in ("train", "all"): check_no_empty_class(made)
         return made
 
@@ -978,11 +1045,13 @@ def image_set(
 ) -> ImageSet:
     "The `ImageSet` in a file."
     names, groups = file.need("class_names", "classes"), arrays.get("groups")
-    if groups is not None and len(np.unique(groups)) == len(groups): groups = None      # a number for every image groups nothing
+    if groups is not None and len(np.unique(groups)) == len(groups): groups = None      # as an id of each image
     coarse = None
-    if "coarse_labels" in arrays: coarse = file.need(f"{coarse_word(file.keys)}_names", "coarse_names", "coarse_classes")
+    if "coarse_labels" in arrays:
+        coarse = file.need(f"{coarse_word(file.keys)}_names", "coarse_names", "coarse_classes")
     return ImageSet(arrays["images"], whole(arrays["labels"]), checked_names(names, "class_names"),
-                    whole(arrays.get("coarse_labels")), coarse, whole(arrays.get("masks")), whole(groups), name=file.path.stem)
+                    whole(arrays.get("coarse_labels")), coarse, whole(arrays.get("masks")), whole(groups),
+                    name=file.path.stem)
 
 
 def segmentation_set(
@@ -991,7 +1060,8 @@ def segmentation_set(
 ) -> SegmentationSet:
     "The `SegmentationSet` in a file."
     domains = file.find("domain_names", "scene_names")
-    return SegmentationSet(arrays["images"], whole(arrays["masks"]), checked_names(file.need("class_names", "classes"), "class_names"),
+    return SegmentationSet(arrays["images"], whole(arrays["masks"]),
+                           checked_names(file.need("class_names", "classes"), "class_names"),
                            whole(arrays.get("domain")), whole(arrays.get("groups")), arrays.get("spacing"),
                            file[domains] if domains else None, name=file.path.stem)
 
@@ -1000,7 +1070,8 @@ def whole(
     array: np.ndarray | None,
 ) -> np.ndarray | None:
     "Unsigned integers that torch can hardly use as int64; anything else as it is."
-    return array.astype(np.int64) if array is not None and array.dtype.kind == "u" and array.dtype.itemsize > 1 else array
+    wide = array is not None and array.dtype.kind == "u" and array.dtype.itemsize > 1
+    return array.astype(np.int64) if wide else array
 
 # %% ../nbs/01_data.ipynb #f46c4e23
 def read_features(
@@ -1011,26 +1082,33 @@ def read_features(
     from scipy.sparse import csr_matrix
 
     data, columns, starts, shape = (file.need(f"x_{part}") for part in ("data", "indices", "indptr", "shape"))
-    try: sparse = csr_matrix((data.astype(np.float32), columns.astype(np.int64), starts.astype(np.int64)), shape=tuple(shape))
-    except ValueError as error: raise ValueError(f"x_data, x_indices, x_indptr and x_shape make no sparse matrix: {error}") from error
     if columns.size and columns.max() >= shape[1]:
         raise wrong("x_indices", f"column {columns.max()}", f"0 to {shape[1] - 1}")
+    parts = (data.astype(np.float32), columns.astype(np.int64), starts.astype(np.int64))
+    try: sparse = csr_matrix(parts, shape=tuple(shape))
+    except ValueError as error:
+        raise ValueError(f"x_data, x_indices, x_indptr and x_shape make no sparse matrix: {error}") from error
     return torch.from_numpy(sparse.toarray())
 
 
 def read_graph(
     file: Npz,
 ) -> GraphSet:
-    "The `GraphSet` in a file; the published split is called train, val, test, the random one of `split` too where it is the only one."
+    "The `GraphSet` in a file. Its published split is train, val, test; a random one beside that is random_train …"
     x, y, edges = read_features(file), file.need("y", "labels").astype(np.int64), file["edges"].astype(np.int64)
     if "labelled" in file.keys: y = np.where(file["labelled"], y, -1)
-    if edges.ndim != 2 or len(edges) != 2: raise wrong("edges", f"{edges.dtype} {list(edges.shape)}", "whole numbers [2, E]")
+    if edges.ndim != 2 or len(edges) != 2:
+        raise wrong("edges", f"{edges.dtype} {list(edges.shape)}", "whole numbers [2, E]")
     splits = {name: file[f"{name}_idx"] for name in ("train", "val", "test") if f"{name}_idx" in file.keys}
     if "split" in file.keys:
         start = "random_" if splits else ""
         codes = file["split"]
-        splits |= {f"{start}{name}": np.flatnonzero((codes == k) & (y >= 0)) for k, name in enumerate(("train", "val", "test")) if (codes == k).any()}
-    return GraphSet(x, np.concatenate([edges, edges[::-1]], 1), y, checked_names(file.need("class_names", "classes"), "class_names"),
+        if codes.shape != y.shape: raise wrong("split", f"{codes.dtype} {list(codes.shape)}",
+                                               f"one number for each node, {list(y.shape)}")
+        random = {name: np.flatnonzero((codes == k) & (y >= 0)) for k, name in enumerate(("train", "val", "test"))}
+        splits |= {f"{start}{name}": nodes for name, nodes in random.items() if len(nodes)}
+    return GraphSet(x, np.concatenate([edges, edges[::-1]], 1), y,
+                    checked_names(file.need("class_names", "classes"), "class_names"),
                     splits, name=file.path.stem)
 
 # %% ../nbs/01_data.ipynb #40985279
@@ -1039,23 +1117,24 @@ def members(
     split: str,
 ) -> dict[str, np.ndarray]:
     "The arrays of one split, under the names of data/README.md."
-    names = {"images": "x", "labels": "y", "coarse_labels": "y_coarse", "masks": "mask", "groups": "groups", "domain": "domain",
-             "patient": "patient", "spacing": "spacing"}
-    held = {key: value.cpu() for field, key in names.items() if field in dataset.by_row and (value := getattr(dataset, field)) is not None}
+    renamed = {"images": "x", "labels": "y", "coarse_labels": "y_coarse", "masks": "mask"}
+    held = {renamed.get(field, field): value.cpu() for field in dataset.by_row
+            if (value := getattr(dataset, field)) is not None}
     held["x"] = held["x"].permute(0, 2, 3, 1) if held["x"].shape[1] != 1 else held["x"][:, 0]
     return {f"{key}_{split}": value.numpy() for key, value in held.items()}
 
 
 def save_npz(
-    dataset: ImageSet | SegmentationSet | dict[str, ImageSet | SegmentationSet],  # a training set, or sets by the name of their split
+    dataset: ImageSet | SegmentationSet | dict[str, ImageSet | SegmentationSet],  # a training set, or sets by split
     path: str | Path,           # ends in .npz
     compressed: bool = True,    # False makes a larger file that can be mapped
 ) -> Path:
-    "Write sets in the format of data/README.md. Raises `ValueError` for splits with different classes or a path without .npz."
+    "Write sets in the format of data/README.md. Raises `ValueError` for splits that differ in classes or a bad path."
     sets, path = dataset if isinstance(dataset, dict) else {"train": dataset}, Path(path)
     named = {(s.classes, getattr(s, "coarse_classes", None), getattr(s, "domains", None)) for s in sets.values()}
     if len(named) != 1 or path.suffix != ".npz":
-        raise ValueError(f"save_npz needs splits with the same classes and a path that ends in .npz; got {len(named)} lists of classes, {path}")
+        raise ValueError("save_npz needs splits with the same classes and a path that ends in .npz; "
+                         f"got {len(named)} lists of classes, {path}")
     arrays = {key: array for split, part in sets.items() for key, array in members(part, split).items()}
     for key, names in zip(("class_names", "coarse_names", "domain_names"), named.pop(), strict=True):
         if names is not None: arrays[key] = np.array(names, dtype=np.str_)
@@ -1084,7 +1163,7 @@ def split_folders(
 ) -> dict[str, Path]:  # split -> folder; empty where the folder holds classes at once
     "The splits of a folder of pictures."
     if not path.is_dir():
-        raise FileNotFoundError(f"{path}: there is no such folder; expected one folder of pictures for each class in it")
+        raise FileNotFoundError(f"{path}: there is no such folder; expected a folder of pictures for each class in it")
     here = {entry.name.lower(): entry for entry in visible(path) if entry.is_dir()}
     found = {split: here[name] for split, names in SPLIT_FOLDERS.items() for name in names if name in here}
     return found if "train" in found else {}
@@ -1131,7 +1210,8 @@ def decode_all(
     odd = next((k for k, array in enumerate(arrays) if array.shape != arrays[0].shape), None)
     if odd is not None:
         (h, w), (h1, w1) = arrays[0].shape[:2], arrays[odd].shape[:2]
-        raise ValueError(f"{paths[odd]} has {w1}×{h1} pixels, {paths[0]} has {w}×{h}; give size= to bring all to one size")
+        raise ValueError(f"{paths[odd]} has {w1}×{h1} pixels, {paths[0]} has {w}×{h}; "
+                         "give size= to bring all to one size")
     return channels_first(np.stack(arrays), "pictures")
 
 # %% ../nbs/01_data.ipynb #2ff848c8
@@ -1153,34 +1233,41 @@ def from_folder(
     size: int | None = None,    # pixels of height and width; needed when the pictures differ
     split: str = "train",       # "train", "val" or "test" where there are such folders; "train" is everything where not
 ) -> ImageSet:
-    "Pictures by class. Raises `FileNotFoundError`, or `ValueError` naming a class without pictures or a file that cannot be decoded."
+    "Pictures by class. Raises `FileNotFoundError`, or `ValueError` naming an empty class or a file that is broken."
     path = Path(path)
     parts = split_folders(path)
     check_split(str(path), split, list(parts) or ["train"])
     top = parts.get(split, path)
-    classes = sorted({entry.name for folder in (parts or {"": path}).values() for entry in visible(folder) if entry.is_dir()})
+    folders = list(parts.values()) or [path]
+    classes = sorted({entry.name for folder in folders for entry in visible(folder) if entry.is_dir()})
     found = [pictures_in(top / name) for name in classes] if classes else [pictures_in(top)]
     empty = [top / name for name, (pictures, _) in zip(classes, found, strict=False) if not pictures]
     if not any(pictures for pictures, _ in found) or (empty and split == "train"):
-        raise ValueError(f"{(empty or [top])[0]}: found no picture; expected at least one file that ends in {', '.join(SUFFIXES)}")
-    if others := sum(count for _, count in found): warnings.warn(f"{path}: {others} files that are no pictures were left out", stacklevel=3)
+        raise ValueError(f"{(empty or [top])[0]}: found no picture; "
+                         f"expected at least one file that ends in {', '.join(SUFFIXES)}")
+    if others := sum(count for _, count in found):
+        warnings.warn(f"{path}: {others} files that are no pictures were left out", stacklevel=3)
     files = [file for pictures, _ in found for file in pictures]
     with ThreadPoolExecutor() as pool: grey = all(pool.map(is_grey, files))
     labels = [k if classes else -1 for k, (pictures, _) in enumerate(found) for _ in pictures]
-    return ImageSet(decode_all(files, size, "L" if grey else "RGB"), torch.tensor(labels), tuple(classes), name=path.name)
+    decoded = decode_all(files, size, "L" if grey else "RGB")
+    return ImageSet(decoded, torch.tensor(labels), tuple(classes), name=path.name)
 
 # %% ../nbs/01_data.ipynb #02683f11
 def cache_folder() -> Path:
     "Where downloads are kept."
     home = Path(importlib.util.find_spec("clnb").origin).resolve().parent.parent
-    return home / "data" / "cache" if (home / "settings.ini").exists() and (home / "nbs").is_dir() else Path.home() / ".cache" / "clnb"
+    checkout = (home / "settings.ini").exists() and (home / "nbs").is_dir()
+    return home / "data" / "cache" if checkout else Path.home() / ".cache" / "clnb"
 
 
 class ArraysOnly(pickle.Unpickler):
     "An unpickler for dictionaries of numbers, text and arrays; any other name is an error."
 
+    known = {("numpy", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module.split(".")[0], name) in {("numpy", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}:
+        if (module.split(".")[0], name) in self.known:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"refused to load {module}.{name}")
 
@@ -1219,7 +1306,7 @@ def fetch_public(
     split: str,
     root: Path,
 ) -> Any:  # a torchvision data set
-    "A public set from the cache, or downloaded into it. Raises `ConnectionError` when it is not there and cannot be fetched."
+    "A public set from the cache, or downloaded into it. Raises `ConnectionError` when neither is possible."
     from torchvision import datasets
 
     make, arguments = getattr(datasets, PUBLIC[name].torchvision), PUBLIC[name].splits[split]
@@ -1227,8 +1314,10 @@ def fetch_public(
     except (RuntimeError, OSError): pass
     try: return make(str(root), **arguments, download=True)
     except (OSError, RuntimeError) as error:
-        raise ConnectionError(f"could not download {name!r} to {root} ({' '.join(str(error).split())}); connect to a network, pass root= to a folder that holds "
-                              f"{PUBLIC[name].kept!r}, or use an embedded set: {', '.join(EMBEDDED)}") from error
+        reason = " ".join(str(error).split())
+        raise ConnectionError(f"could not download {name!r} to {root} ({reason}); connect to a network, pass root= "
+                              f"to a folder that holds {PUBLIC[name].kept!r}, "
+                              f"or use an embedded set: {', '.join(EMBEDDED)}") from error
 
 # %% ../nbs/01_data.ipynb #a19b10a0
 def public_set(
@@ -1236,7 +1325,7 @@ def public_set(
     split: str = "train",
     root: str | Path | None = None,     # the cache; `cache_folder()` by default
 ) -> ImageSet:
-    "A public set through torchvision. Raises `ValueError` for a split it does not have, `ConnectionError` without a network."
+    "A public set through torchvision. Raises `ValueError` for a wrong split, `ConnectionError` without a network."
     check_split(name, split, list(PUBLIC[name].splits))
     root = Path(root) if root is not None else cache_folder()
     raw = fetch_public(name, split, root)
@@ -1275,8 +1364,9 @@ def available(
     cache = Path(root) if root is not None else cache_folder()
     kept = {name: (cache / public.kept).exists() for name, public in PUBLIC.items()}
     public = {name: f"cached in {cache}" if there else "download" for name, there in kept.items()}
-    files = {file.stem: str(file) for folder in reversed(data_folders(root)) if folder.is_dir() for file in sorted(folder.glob("[!.]*.npz"))}
-    return dict.fromkeys(EMBEDDED, "embedded") | {name: where for name, where in (public | files).items() if name not in EMBEDDED}
+    folders = [folder for folder in reversed(data_folders(root)) if folder.is_dir()]
+    files = {file.stem: str(file) for folder in folders for file in sorted(folder.glob("[!.]*.npz"))}
+    return public | files | dict.fromkeys(EMBEDDED, "embedded")
 
 # %% ../nbs/01_data.ipynb #13010c43
 @plain_path
@@ -1286,12 +1376,13 @@ def load(
     split: str = "train",               # "train", "test", and what else the set has
     root: str | Path | None = None,     # a folder with npz files, or the cache of public sets
 ) -> ImageSet | SegmentationSet | GraphSet:
-    "A data set by name. Raises `ValueError` for a name or split that is not there, `ConnectionError` if it cannot be downloaded."
+    "A data set by name. Raises `ValueError` for an unknown name or split, `ConnectionError` without a network."
     if name in EMBEDDED: return EMBEDDED[name](split)
     for folder in data_folders(root):
         if (folder / f"{name}.npz").is_file(): return from_npz(folder / f"{name}.npz", split)
     if name in PUBLIC: return public_set(name, split, root)
     looked = ", ".join(map(str, data_folders(root))) or "nowhere: CLNB_DATA is not set"
     close = difflib.get_close_matches(str(name), available(root), n=1)
-    raise ValueError(f"there is no data set {name!r}{f'; did you mean {close[0]!r}?' if close else ''}; known are {', '.join(available(root))} "
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"there is no data set {name!r}{hint}; known are {', '.join(available(root))} "
                      f"(npz files were looked for in {looked})")
