@@ -401,8 +401,11 @@ def _spread_out(z: Tensor, k: int, starts: int, seed: int) -> Tensor:
 # %% ../nbs/05_metrics.ipynb #5c4344a5
 def _assign(z: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
     "Nearest centroid and squared distance of every row, in chunks."
-    parts = [_squared(z[rows], centroids).min(1) for rows in _chunks(len(z), len(centroids))]
-    return torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts])
+    half = centroids.square().sum(1) / 2
+    chunks = _chunks(len(z), len(centroids), 2**21)
+    parts = [torch.addmm(half, z[rows], centroids.T, alpha=-1).min(1) for rows in chunks]
+    nearest, least = torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts])
+    return nearest, (2 * least + z.square().sum(1)).clamp_min_(0)
 
 
 def _centres(z: Tensor, own: Tensor, distance: Tensor, old: Tensor, spherical: bool) -> Tensor:
