@@ -51,14 +51,14 @@ def wrong(
     "The error for a bad field: what was found, what was expected, how to mend it."
     return ValueError(f"{field}: found {found}; expected {expected}" + (f". To mend it: {mend}" if mend else ""))
 
-
+# %% ../nbs/01_data.ipynb #ee55dfb8
 def described(
     x: Tensor,
 ) -> str:
     "Dtype and shape of a tensor, as error messages print them."
     return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
 
-
+# %% ../nbs/01_data.ipynb #58c3f89f
 def as_tensor(
     values: Any,  # tensor, array or list
     field: str,   # the field they are for
@@ -143,7 +143,7 @@ def checked_names(
         raise wrong(field, f"{twice[0]!r} more than once", "a different name for every class")
     return names
 
-
+# %% ../nbs/01_data.ipynb #d9586dee
 def checked_masks(
     masks: Any,                      # [N, H, W], whole numbers or bool
     images: Tensor,                  # [N, C, H, W] that they belong to
@@ -165,7 +165,7 @@ def checked_masks(
                     "name every class, and number the classes from 0")
     return x
 
-
+# %% ../nbs/01_data.ipynb #ec7f5c2b
 def checked_groups(
     groups: Any,  # [N], whole numbers or strings: patient, plot, scene …
     count: int,   # N
@@ -279,7 +279,7 @@ class Rows:
         The same seed gives the same parts. What the fractions leave of 1 is in no part."""
         return tuple(part_of(self, list(fractions), part, seed) for part in range(len(fractions)))
 
-
+# %% ../nbs/01_data.ipynb #183015a2
 def check_rows(
     rows: Tensor,  # [B] int64
     count: int,    # rows that there are
@@ -289,7 +289,7 @@ def check_rows(
         raise IndexError(f"rows from {int(rows.min())} to {int(rows.max())} of a set with {count} images")
     return rows.where(rows >= 0, rows + count)
 
-
+# %% ../nbs/01_data.ipynb #3e602ad7
 def pick(
     value: Tensor,   # [N, ...]
     index: Tensor,   # [B] int64, on any device
@@ -413,7 +413,7 @@ def rank_in_class(
     rank[order] = torch.arange(len(labels)) - first[which[order]]
     return rank, sizes[which]
 
-
+# %% ../nbs/01_data.ipynb #2e6efac9
 def stratified_parts(
     labels: Tensor,              # [N] int64
     fractions: list[float],      # sizes of the parts
@@ -486,7 +486,7 @@ def check_fractions(
         raise ValueError("split needs positive fractions that sum to at most 1, such as split(0.8, 0.2); "
                          f"got {list(fractions)}")
 
-
+# %% ../nbs/01_data.ipynb #7b8aea01
 @recorded
 def subset_of(
     dataset: Rows,
@@ -499,7 +499,7 @@ def subset_of(
     held = {name: getattr(dataset, name) for name in dataset.by_row}
     return dataset._changed(**{name: value if value is None else pick(value, rows) for name, value in held.items()})
 
-
+# %% ../nbs/01_data.ipynb #e0c37817
 @recorded
 def part_of(
     dataset: Rows,
@@ -519,7 +519,7 @@ def part_of(
         raise ValueError(f"part {part} of split{tuple(fractions)} is empty: {of} cannot fill {len(fractions)} parts")
     return subset_of(dataset, rows)
 
-
+# %% ../nbs/01_data.ipynb #4f0d15af
 @recorded
 def few_of(
     dataset: ImageSet,
@@ -604,7 +604,7 @@ def star_distance(
     side = side / side.norm()
     return (x - 1) * side[1] - y * side[0]
 
-
+# %% ../nbs/01_data.ipynb #49b64322
 def ring_distance(
     p: Tensor,          # [N, H, W, 2] coordinates
     squeeze: float,     # height over width
@@ -616,7 +616,7 @@ def ring_distance(
     outside = length * (length - 1) / (q / torch.tensor([1.0, squeeze])).norm(dim=-1).clamp_min(1e-6)
     return torch.maximum(outside, hole - length) if hole else outside
 
-
+# %% ../nbs/01_data.ipynb #8662b594
 def cross_distance(
     p: Tensor,      # [N, H, W, 2] coordinates
     width: float,   # half the width of a bar
@@ -679,7 +679,7 @@ def placed(
     turned = torch.stack([turn.cos() * x + turn.sin() * y, turn.cos() * y - turn.sin() * x], -1)
     return turned / radius[..., None], radius
 
-
+# %% ../nbs/01_data.ipynb #5a99c217
 def draw_shapes(
     kinds: Tensor,       # [N] which of SHAPES
     colours: Tensor,     # [N, 3] in 0…1
@@ -882,7 +882,7 @@ def mapped(
         raise ValueError(f"{info.file_size} bytes do not hold a plain array {list(shape)} of {dtype}")
     return np.memmap(path, dtype, "c", offset, shape)
 
-
+# %% ../nbs/01_data.ipynb #8d2096e5
 @contextlib.contextmanager
 def naming(
     path: str | Path,
@@ -900,7 +900,7 @@ ROLES = {
     "groups": ("groups", "group", "patient", "subject", "image", "id"),
 }
 
-
+# %% ../nbs/01_data.ipynb #df70b3b7
 def coarse_word(
     keys: Sequence[str],  # members of a file
 ) -> str | None:
@@ -909,7 +909,7 @@ def coarse_word(
     used = [word for word in words if any(key == f"y_{word}" or key.startswith(f"y_{word}_") for key in keys)]
     return used[0] if used else None
 
-
+# %% ../nbs/01_data.ipynb #b7a3c632
 def split_rows(
     file: Npz,
     split: str,
@@ -927,7 +927,7 @@ def split_rows(
     if not chosen: check_split(str(file.path), split, [*names, "all"])
     return np.flatnonzero(np.isin(codes, chosen))
 
-# %% ../nbs/01_data.ipynb #df70b3b7
+# %% ../nbs/01_data.ipynb #c4de0f6f
 def read_rows(
     file: Npz,
     split: str,
@@ -953,7 +953,7 @@ def read_rows(
     if rows is not None: check_lengths(arrays | {"split": file["split"]}, found)
     return {role: array if rows is None else array[rows] for role, array in arrays.items()}, found
 
-
+# %% ../nbs/01_data.ipynb #a35bb012
 def check_lengths(
     arrays: dict[str, np.ndarray],
     found: dict[str, str],  # role -> member
@@ -965,7 +965,7 @@ def check_lengths(
             raise wrong(found.get(role, role), f"{array.dtype} {list(array.shape)}",
                         f"one entry for each of the {count:,} images")
 
-# %% ../nbs/01_data.ipynb #b7a3c632
+# %% ../nbs/01_data.ipynb #4f08d0bf
 def channels_first(
     array: np.ndarray,      # [N, H, W] or [N, H, W, C]; [N, C, H, W] with layout "NCHW"
     key: str,               # the member it came from
@@ -984,7 +984,7 @@ def channels_first(
     x = x[:, None] if array.ndim == 3 else x if layout == "NCHW" else x.permute(0, 3, 1, 2)
     return x if isinstance(array, np.memmap) else x.contiguous()
 
-
+# %% ../nbs/01_data.ipynb #ca5c39b1
 def check_no_empty_class(
     dataset: ImageSet,
 ) -> None:
@@ -1011,7 +1011,7 @@ def plain_path(function: Callable) -> Callable:
 
     return call
 
-
+# %% ../nbs/01_data.ipynb #3fdb1309
 @plain_path
 @recorded
 def from_npz(
@@ -1038,7 +1038,7 @@ def from_npz(
         if isinstance(made, ImageSet) and split in ("train", "all"): check_no_empty_class(made)
         return made
 
-# %% ../nbs/01_data.ipynb #3fdb1309
+# %% ../nbs/01_data.ipynb #1adcb751
 def image_set(
     file: Npz,
     arrays: dict[str, Any],  # role -> array
@@ -1053,7 +1053,7 @@ def image_set(
                     whole(arrays.get("coarse_labels")), coarse, whole(arrays.get("masks")), whole(groups),
                     name=file.path.stem)
 
-
+# %% ../nbs/01_data.ipynb #d5e0afb6
 def segmentation_set(
     file: Npz,
     arrays: dict[str, Any],  # role -> array
@@ -1065,7 +1065,7 @@ def segmentation_set(
                            whole(arrays.get("domain")), whole(arrays.get("groups")), arrays.get("spacing"),
                            file[domains] if domains else None, name=file.path.stem)
 
-
+# %% ../nbs/01_data.ipynb #fc8d6a0f
 def whole(
     array: np.ndarray | None,
 ) -> np.ndarray | None:
@@ -1090,7 +1090,7 @@ def read_features(
         raise ValueError(f"x_data, x_indices, x_indptr and x_shape make no sparse matrix: {error}") from error
     return torch.from_numpy(sparse.toarray())
 
-
+# %% ../nbs/01_data.ipynb #706bab5f
 def read_graph(
     file: Npz,
 ) -> GraphSet:
@@ -1123,7 +1123,7 @@ def members(
     held["x"] = held["x"].permute(0, 2, 3, 1) if held["x"].shape[1] != 1 else held["x"][:, 0]
     return {f"{key}_{split}": value.numpy() for key, value in held.items()}
 
-
+# %% ../nbs/01_data.ipynb #8f86e998
 def save_npz(
     dataset: ImageSet | SegmentationSet | dict[str, ImageSet | SegmentationSet],  # a training set, or sets by split
     path: str | Path,           # ends in .npz
@@ -1150,14 +1150,14 @@ def save_npz(
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
-
+# %% ../nbs/01_data.ipynb #c931b0ce
 def visible(
     folder: Path,
 ) -> list[Path]:
     "What is in a folder, in the order of the names, without hidden entries."
     return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
-
+# %% ../nbs/01_data.ipynb #2ff848c8
 def split_folders(
     path: Path,
 ) -> dict[str, Path]:  # split -> folder; empty where the folder holds classes at once
@@ -1168,7 +1168,7 @@ def split_folders(
     found = {split: here[name] for split, names in SPLIT_FOLDERS.items() for name in names if name in here}
     return found if "train" in found else {}
 
-
+# %% ../nbs/01_data.ipynb #1f274d0d
 def pictures_in(
     folder: Path,
 ) -> tuple[list[Path], int]:  # paths in a fixed order; how many files are no pictures
@@ -1177,7 +1177,7 @@ def pictures_in(
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
     return pictures, len(files) - len(pictures)
 
-# %% ../nbs/01_data.ipynb #c931b0ce
+# %% ../nbs/01_data.ipynb #84285699
 def decode(
     path: Path,
     size: int | None,   # pixels of height and width; None keeps the picture's own
@@ -1198,7 +1198,7 @@ def decode(
     left, top = ((side - size) // 2 for side in picture.size)
     return np.asarray(picture.crop((left, top, left + size, top + size)))
 
-
+# %% ../nbs/01_data.ipynb #6000a436
 def decode_all(
     paths: list[Path],
     size: int | None,
@@ -1214,7 +1214,7 @@ def decode_all(
                          "give size= to bring all to one size")
     return channels_first(np.stack(arrays), "pictures")
 
-# %% ../nbs/01_data.ipynb #2ff848c8
+# %% ../nbs/01_data.ipynb #654a4534
 def is_grey(
     path: Path,
 ) -> bool:
@@ -1225,7 +1225,7 @@ def is_grey(
         with Image.open(path) as picture: return picture.mode in ("1", "L", "I;16", "I", "F")
     except Exception: return False
 
-
+# %% ../nbs/01_data.ipynb #e8fb15f1
 @plain_path
 @recorded
 def from_folder(
@@ -1260,7 +1260,7 @@ def cache_folder() -> Path:
     checkout = (home / "settings.ini").exists() and (home / "nbs").is_dir()
     return home / "data" / "cache" if checkout else Path.home() / ".cache" / "clnb"
 
-
+# %% ../nbs/01_data.ipynb #964b9800
 class ArraysOnly(pickle.Unpickler):
     "An unpickler for dictionaries of numbers, text and arrays; any other name is an error."
 
@@ -1271,7 +1271,7 @@ class ArraysOnly(pickle.Unpickler):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"refused to load {module}.{name}")
 
-
+# %% ../nbs/01_data.ipynb #1512e901
 def coarse_of_cifar100(
     folder: Path,   # holds "train", "test" and "meta"
     split: str,
@@ -1281,7 +1281,7 @@ def coarse_of_cifar100(
     with open(folder / "meta", "rb") as file: names = ArraysOnly(file, encoding="latin1").load()["coarse_label_names"]
     return np.asarray(labels, dtype=np.int64), tuple(names)
 
-# %% ../nbs/01_data.ipynb #964b9800
+# %% ../nbs/01_data.ipynb #066420bd
 @dataclass(frozen=True)
 class Public:
     "How torchvision calls a public set."
@@ -1289,7 +1289,7 @@ class Public:
     splits: dict[str, dict[str, Any]]   # our split -> its arguments
     kept: str                       # a file or folder that is there once it has been downloaded
 
-
+# %% ../nbs/01_data.ipynb #ee079111
 HALVES = {"train": {"train": True}, "test": {"train": False}}
 PUBLIC = {
     "mnist": Public("MNIST", HALVES, "MNIST/raw"),
@@ -1300,7 +1300,7 @@ PUBLIC = {
     "svhn": Public("SVHN", {name: {"split": name} for name in ("train", "test", "extra")}, "train_32x32.mat"),
 }
 
-
+# %% ../nbs/01_data.ipynb #798a5fdf
 def fetch_public(
     name: str,
     split: str,
@@ -1345,10 +1345,10 @@ def load_shapes(
     check_split("shapes", split, ("train", "test"))
     return make_shapes(3600, seed=0) if split == "train" else make_shapes(900, seed=1)
 
-
+# %% ../nbs/01_data.ipynb #a441c493
 EMBEDDED: dict[str, Callable[[str], ImageSet]] = {"digits": digits, "shapes": load_shapes}
 
-
+# %% ../nbs/01_data.ipynb #b96cb3e7
 def data_folders(
     root: str | Path | None = None,
 ) -> list[Path]:
@@ -1356,7 +1356,7 @@ def data_folders(
     named = [Path(folder).expanduser() for folder in os.environ.get("CLNB_DATA", "").split(os.pathsep) if folder]
     return ([Path(root)] if root is not None else []) + named
 
-
+# %% ../nbs/01_data.ipynb #9163a077
 def available(
     root: str | Path | None = None,  # a folder to look into, beside those of CLNB_DATA
 ) -> dict[str, str]:                 # name -> where it comes from
