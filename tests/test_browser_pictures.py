@@ -18,7 +18,8 @@ def cloud(n=300, d=16, seed=0):
     """Three groups of points, their labels and images."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
-    return rng.normal(size=(n, d)) + 4 * np.eye(3, d)[labels], labels, rng.integers(0, 256, (n, 3, 8, 8), dtype=np.uint8)
+    images = rng.integers(0, 256, (n, 3, 8, 8), dtype=np.uint8)
+    return rng.normal(size=(n, d)) + 4 * np.eye(3, d)[labels], labels, images
 
 
 def data(page):
@@ -51,7 +52,8 @@ def lasso(page, box, places=((0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.
 def test_embedding_page(open_page, tmp_path):
     x, labels, images = cloud()
     history = History()
-    for step in range(5): history.record(step * 10, embedding=x + step * np.random.default_rng(step).normal(size=x.shape))
+    for step in range(5):
+        history.record(step * 10, embedding=x + step * np.random.default_rng(step).normal(size=x.shape))
     view = Embedding(history, images, labels, CLASSES, columns={"norm": np.linalg.norm(x, axis=1)})
     sheet = open_page(view.save(tmp_path / "embedding.html"))
     page = sheet.page
@@ -226,7 +228,7 @@ def test_live_in_jupyterlab(make_notebook):
     page.wait_for_timeout(3000)
     rate = book.kernel(f"print((view.drawn - {first}) / (time.time() - began))")
     print("frames drawn per second, loaded machine:", rate)
-    assert float(rate) > 3                                         # bench/views.py measures; this only sees that it moves
+    assert float(rate) > 3                                         # bench/views.py measures
     assert book.kernel("print(1 + 1)") == "2"
 
     canvas = one.locator("canvas.clnb-canvas")

@@ -145,6 +145,13 @@ class Stage {
     event.preventDefault();
   }
 
+  /** A sentence in the middle of the empty canvas. */
+  say(text) {
+    this.ctx.fillStyle = this.faint;
+    this.ctx.textAlign = "center";
+    this.ctx.fillText(text, this.width / 2, this.height / 2);
+  }
+
   /** True in a saved page, where no kernel can be asked for anything new. */
   get alone() { return this.model instanceof PageModel; }
   get frame() { return this.model.get("frame") ?? {}; }

@@ -225,6 +225,7 @@ class Cloud {
     const selection = this.stage.selection;
     this.paint(n, selection);
     this.overlay();
+    if (!n) this.stage.say(frame.note ?? "no points");
     const text = selection.length ? `${selection.length.toLocaleString("en")} selected` : "";
     if (this.count.textContent !== text) this.count.textContent = text;
     Object.assign(this.stage.root.dataset, { points: n, drawn: frame.number ?? 0, zoom: this.camera.zoom.toFixed(3) });

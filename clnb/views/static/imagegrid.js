@@ -63,7 +63,7 @@ class Grid {
     this.tiles = [];
     const most = Math.max(0, ...columns.map((c) => c.tiles.length));
     Object.assign(stage.root.dataset, { columns: columns.length, rows: most, drawn: frame.number ?? 0 });
-    if (!most) return;
+    if (!most) return stage.say(frame.note || "no images");
     const height = columns.length === 1 ? this.placeWrapped(columns[0], most) : this.placeTable(columns, most, labels);
     if (Math.abs(stage.height - height) > 1) {   // the picture is as tall as it needs; the stage draws again
       stage.canvas.style.height = `${height}px`;

@@ -82,7 +82,7 @@ class Matrix {
 
   draw(frame) {
     const { stage } = this, packed = frame.similarities;
-    if (!packed) return;
+    if (!packed) return stage.say(frame.note ?? "");
     if (frame.number !== this.number) {
       this.number = frame.number;
       this.s = unpack(packed);
