@@ -361,7 +361,8 @@ class Snapshots(Steering):
         "The state of the run as a small HTML page; everything in it is text."
         rows = {"state": self.run.state, "progress": self.text.value, "news": self.said.value,
                 **{name: f"{slider.value:.4g}" for name, slider in self.sliders.items()}, "error": self.error.value}
-        cells = "".join(f"<tr><th scope=row>{html.escape(name)}</th><td><pre>{html.escape(str(value))}</pre></td></tr>"
+        cell = "<tr><th scope=row>{}</th><td><pre>{}</pre></td></tr>"
+        cells = "".join(cell.format(html.escape(name), html.escape(str(value)))
                         for name, value in rows.items() if value)
         return _SNAPSHOT.format(done=self.bar.value, steps=self.bar.max, cells=cells)
 
@@ -381,7 +382,8 @@ _SNAPSHOT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,"><title>Controls</title><style>body {{ font: 12px system-ui, sans-serif }}
 pre {{ margin: 0; white-space: pre-wrap }} th {{ text-align: left; padding-right: 1em; vertical-align: top }}
-</style></head><body><progress aria-label="progress" max="{steps}" value="{done}"></progress><table>{cells}</table></body></html>"""
+</style></head><body><progress aria-label="progress" max="{steps}" value="{done}"></progress>
+<table>{cells}</table></body></html>"""
 
 # %% ../../nbs/07a_live.ipynb #a2ba61d5
 class Controls(Snapshots):
@@ -464,8 +466,7 @@ class Controls(Snapshots):
     def close(self) -> None:
         "Stop following the run and remove the panel; the run goes on."
         self._closed = True
-        self._unfollow()
-        self._news.set()
+        if hasattr(self, "_unfollow"): self._unfollow()
         super().close()
 
 
