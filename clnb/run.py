@@ -843,12 +843,14 @@ class Run(Checkpoints):
         seed: int = 0,                              # of everything random in the training
         device: str | torch.device | None = None,   # None: a GPU where there is one
         folder: str | Path | None = None,           # for checkpoints and history; None: a temporary folder
+        engine: None = None,                        # None: one device, in this process; there is no other engine yet
         schedule: str = "constant",                 # of the learning rate: "constant" or "cosine"
         warmup: int = 0,                            # steps of linear warm-up
         precision: str | None = None,               # "float32" or "bf16"; None: bf16 on a GPU that has it
         checkpoint_every: int | None = None,        # steps; None: ten times in a run
         progress: bool = True,                      # show a bar when the run is iterated
     ) -> None:
+        if engine is not None: raise ValueError(f"engine must be None (one device in this process), got {engine!r}")
         device, defaults = pick_device(device), type(method).defaults(scale())
         steps = defaults["steps"] if steps is None else steps
         batch_size = defaults["batch_size"] if batch_size is None else batch_size
