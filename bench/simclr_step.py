@@ -2,10 +2,10 @@
 
     python bench/simclr_step.py [--scale smoke|teach|full] [--json FILE]
 
-Both train the same network (three conv blocks, a two-layer head) with NT-Xent and Adam on the same 32 x 32 uint8 images for
-one epoch. clnb: a `Run` with its history, checkpoints and learned fraction, augmentation of the batch on the device. lightly: its
-SimCLRTransform and NTXentLoss in an ordinary DataLoader, with the best of 0, 2, half the cores and all cores as workers.
-Every figure is the best of interleaved repetitions.
+Both train the same network (three conv blocks, a two-layer head) with NT-Xent and Adam on the same 32 x 32 uint8
+images for one epoch. clnb: a `Run` with its history, checkpoints and learned fraction, augmentation of the batch on the
+device. lightly: its SimCLRTransform and NTXentLoss in an ordinary DataLoader, with the best of 0, 2, half the cores and
+all cores as workers. Every figure is the best of interleaved repetitions.
 """
 
 import argparse
@@ -97,7 +97,8 @@ def main() -> None:
     peer = min((name for name in times if name.startswith("lightly")), key=times.get)
     row = {"clnb_seconds": times["clnb"], "peer": peer, "peer_seconds": times[peer], "goal": 3.0,
            "ratio": times[peer] / times["clnb"]}
-    print(f"{line}, training on {device}\none epoch of {count} images, batches of {BATCH}, best of {repetitions}; seconds")
+    print(f"{line}, training on {device}")
+    print(f"one epoch of {count} images, batches of {BATCH}, best of {repetitions}; seconds")
     print(f"{'clnb':>8} {'peer':>8}  {'peer is':22} {'goal':>6} {'ratio':>7}")
     print(f"{row['clnb_seconds']:>8.2f} {row['peer_seconds']:>8.2f}  {peer:22} {row['goal']:>5}× {row['ratio']:>6.1f}×")
     if options.json:
