@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MORE', 'host', 'pixels', 'some_rows', 'principal_plane', 'aligned', 'layout', 'nearest', 'neighbours_kept',
-           'class_colours', 'column', 'row_names', 'Layouts', 'quantised', 'image_atlas', 'EmbeddingParts',
+           'class_colours', 'column', 'row_names', 'OfSeries', 'Layouts', 'quantised', 'image_atlas', 'EmbeddingParts',
            'EmbeddingStill', 'still_points', 'Embedding', 'GridParts', 'ImageGrid', 'two_draws', 'similarities',
            'row_softmax', 'LogitParts', 'LogitMatrix']
 
@@ -206,6 +206,24 @@ def row_names(
     if col["kind"] == "text": return col["values"]
     return [col["names"][v] if v >= 0 else "unlabelled" for v in np.frombuffer(col["values"]["bytes"], np.int32)]
 
+# %% ../../nbs/07b_pictures.ipynb #dc74f05a
+class OfSeries:
+    "A view whose frames are what a history recorded under the name `self.series`."
+
+    _followed: Any = None
+
+    def recorded(self) -> Sequence[int]:
+        "Steps of the series; empty without a history or before the first measurement."
+        if self.history is None or self.series not in self.history.names(): return ()
+        return self.history[self.series].steps
+
+    def follow(self) -> None:
+        "Send a frame if the series has grown or the slider has moved."
+        place = self.place()
+        if not place[0] or place != self._followed:
+            self._followed = place
+            super().follow()
+
 # %% ../../nbs/07b_pictures.ipynb #7a0c0f76
 class Layouts:
     "Layouts by step, each aligned to the one nearest in time; the oldest are forgotten."
@@ -260,14 +278,10 @@ def image_atlas(
     return {"sheets": sheets, "tile": [h, w], "columns": columns, "perSheet": per_sheet}
 
 # %% ../../nbs/07b_pictures.ipynb #df246ab8
-class EmbeddingParts:
+class EmbeddingParts(OfSeries):
     "How an `Embedding` lays out, describes and answers; `Embedding` adds the constructor."
 
     name, size = "embedding", (6.4, 4.2)
-
-    def recorded(self) -> Sequence[int]:
-        if self.history is None or self.series not in self.history.names(): return ()
-        return self.history[self.series].steps
 
     def features(self, k: int) -> np.ndarray | None:  # [n, d]
         "What is laid out at position `k`; None when nothing has been recorded yet."
@@ -409,14 +423,10 @@ class Embedding(EmbeddingStill, View):
         return x.astype(np.float32)
 
 # %% ../../nbs/07b_pictures.ipynb #920187ff
-class GridParts:
+class GridParts(OfSeries):
     "Frames, answers and stills of an `ImageGrid`."
 
     name, size = "imagegrid", (6.4, 4.2)
-
-    def recorded(self) -> Sequence[int]:
-        if self.history is None or self.series not in self.history.names(): return ()
-        return self.history[self.series].steps
 
     def columns_at(self, k: int) -> dict[str, Any]:
         "Images by column name at position `k`."
@@ -555,14 +565,10 @@ def row_softmax(
     return p / p.sum(1, keepdims=True)
 
 # %% ../../nbs/07b_pictures.ipynb #ea08df71
-class LogitParts:
+class LogitParts(OfSeries):
     "Frames, answers and stills of a `LogitMatrix`."
 
     name, size = "logitmatrix", (6.4, 3.0)
-
-    def recorded(self) -> Sequence[int]:
-        if self.history is None or self.series not in self.history.names(): return ()
-        return self.history[self.series].steps
 
     def matrix(self, k: int) -> np.ndarray | None:
         "Cosines at position `k`; None when nothing has been recorded yet."
