@@ -9,6 +9,7 @@ __all__ = ['Column', 'Frames', 'write_atomically', 'Series', 'to_numpy', 'Mark',
            'check_run', 'make_folder', 'watch']
 
 # %% ../nbs/06_run.ipynb #53be943a
+import atexit
 import copy
 import json
 import math
@@ -565,6 +566,7 @@ class Background(Gate):
             if self.steps_done < self._until and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._work, name="clnb-run", daemon=True)
                 self._thread.start()
+                atexit.register(_stop_at_exit, weakref.ref(self))
             self._gate.notify_all()
         self._news()
         return self
@@ -585,6 +587,11 @@ class Background(Gate):
             self._news()
         except BaseException as error:
             self._fail(error)
+
+
+def _stop_at_exit(gate: weakref.ref) -> None:
+    "A thread in the middle of a step must not outlive the interpreter; the run ends with a checkpoint instead."
+    if gate() is not None: gate().stop()
 
 # %% ../nbs/06_run.ipynb #504f239c
 class Loop(Background):

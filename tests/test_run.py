@@ -536,3 +536,20 @@ def test_on_a_gpu(digits, tmp_path):
     run.start().join()
     assert len(run.history["loss"]) == 300 and run.history.last("loss") < run.history["loss"].values[0]
     assert Run.load(tmp_path / "a").steps_done == 300
+
+
+def test_a_script_may_end_while_its_run_goes_on(tmp_path):
+    leaving = python("""
+        import sys, time
+        from clnb import nets
+        from clnb.augment import affine_noise
+        from clnb.data import load
+        from clnb.methods.simclr import SimCLR
+        from clnb.run import Run
+        method = SimCLR(nets.mlp([64, 32]), nets.mlp([32, 16]), affine_noise())
+        run = Run(method, load("digits"), 1_000_000, batch_size=64, device="cpu", folder=sys.argv[1]).start()
+        while run.steps_done < 5: time.sleep(0.01)
+    """, tmp_path / "a")
+    leaving.communicate()
+    assert leaving.returncode == 0
+    assert Run.load(tmp_path / "a", device="cpu").steps_done >= 5      # its last step is saved
