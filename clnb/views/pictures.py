@@ -281,7 +281,7 @@ def image_atlas(
 class EmbeddingParts(OfSeries):
     "How an `Embedding` lays out, describes and answers; `Embedding` adds the constructor."
 
-    name, size = "embedding", (6.4, 4.2)
+    name, size = "embedding", (5.6, 3.6)
 
     def features(self, k: int) -> np.ndarray | None:  # [n, d]
         "What is laid out at position `k`; None when nothing has been recorded yet."
@@ -349,7 +349,9 @@ class EmbeddingStill(EmbeddingParts):
     def sketch(self, figure: Picture, k: int) -> None:
         made, _ = self.shown(k)
         axes = figure.panel(title=self.picture(k)["note"])
-        axes.set(xticks=[], yticks=[], aspect="equal")
+        axes.set(xticks=[], yticks=[])
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.spines[:].set_visible(False)
         col = next((c for c in self.columns if c["name"] == self.options["colour_by"]), (self.columns or [None])[0])
         still_points(figure, axes, made["points"], col)
 
