@@ -348,7 +348,8 @@ class EmbeddingStill(EmbeddingParts):
 
     def sketch(self, figure: Picture, k: int) -> None:
         made, _ = self.shown(k)
-        axes = figure.panel(title=self.picture(k)["note"])
+        axes = figure.panel()
+        axes.set_title(self.picture(k)["note"], fontsize=8)
         axes.set(xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")
         axes.spines[:].set_visible(False)
