@@ -51,7 +51,7 @@ def _embeddings(**named: Tensor) -> None:
         if z.device != named[first].device:
             raise ValueError(f"{first} is on {named[first].device} and {name} on {z.device}; move one")
 
-
+# %% ../nbs/03_losses.ipynb #5dac5b09
 def _pairs(least: int, **named: Tensor) -> None:
     "Raise unless both arguments are [N, d] of equal shape with N ≥ `least`."
     _embeddings(**named)
@@ -63,7 +63,7 @@ def _pairs(least: int, **named: Tensor) -> None:
         raise ValueError(f"{one} and {two} hold {len(a)} pair; at least {least} are needed, because the "
                          "negatives are the other pairs")
 
-# %% ../nbs/03_losses.ipynb #5dac5b09
+# %% ../nbs/03_losses.ipynb #c785b1a0
 def _positive(name: str, value: float | Tensor, least: float = 0.0, open_: bool = True) -> None:
     "Raise unless the number `value` is finite and > `least` (≥ when not `open_`); tensors pass unread."
     if isinstance(value, Tensor) and value.ndim == 0:
@@ -73,7 +73,7 @@ def _positive(name: str, value: float | Tensor, least: float = 0.0, open_: bool 
     if not math.isfinite(value) or value < least or (open_ and value == least):
         raise ValueError(f"{name} must be {'>' if open_ else '≥'} {least:g} and finite, got {value}")
 
-
+# %% ../nbs/03_losses.ipynb #899c7de5
 def _labels(name: str, labels: Tensor, rows: int, device: torch.device) -> None:
     "Raise unless `labels` is an integer tensor [rows] on `device`."
     if not isinstance(labels, Tensor):
@@ -142,7 +142,7 @@ def _similarities(za: Tensor, zb: Tensor, temperature: float | Tensor) -> tuple[
         logits.diagonal(offset).fill_(-torch.inf)
     return positive, logits
 
-
+# %% ../nbs/03_losses.ipynb #f026e951
 def nt_xent(
     za: Tensor,                          # [N, d] first views, N ≥ 2
     zb: Tensor,                          # [N, d] second views: row i is the same image as row i of `za`
@@ -230,7 +230,7 @@ def concentration(
     phi = phi.clamp_min(phi.mean() / 100)
     return temperature * torch.where(phi.mean() > 0, phi / phi.mean().clamp_min(_TINY), 1.0)
 
-
+# %% ../nbs/03_losses.ipynb #37cda6e1
 def _inside(name: str, index: Tensor, count: int) -> None:
     "Raise on the CPU if an index is outside 0 … count-1 (reading values from another device would stall it)."
     if index.device.type == "cpu" and index.numel() and (index.min() < 0 or index.max() >= count):
@@ -254,7 +254,7 @@ def _level(q: Tensor, prototypes: Tensor, assignments: Tensor, phi: float | Tens
         logits = unit(q) @ unit(prototypes).T.to(torch.promote_types(q.dtype, torch.float32)) / phi
         return F.cross_entropy(logits, assignments.long(), reduction="none")
 
-
+# %% ../nbs/03_losses.ipynb #460f9a2f
 def proto_nce(
     q: Tensor,                                                  # [N, d] embeddings
     prototypes: Tensor | Sequence[Tensor],                      # [k, d], or one such per level
@@ -283,7 +283,7 @@ class PairWeights(NamedTuple):
     probability: Tensor  # [2N, 2N] rows sum to 1, 0 on the diagonal
     weight: Tensor       # [2N, 2N] positive: pull −∂L/∂s; negative: push ∂L/∂s; diagonal: 0
 
-
+# %% ../nbs/03_losses.ipynb #9fe70828
 def pair_weights(
     za: Tensor,                 # [N, d] first views, N ≥ 2
     zb: Tensor,                 # [N, d] second views
@@ -307,7 +307,7 @@ def pair_weights(
             matrix.diagonal(-n).copy_(value[n:])
         return PairWeights(z @ z.T, probability.detach(), push / temperature)
 
-# %% ../nbs/03_losses.ipynb #9fe70828
+# %% ../nbs/03_losses.ipynb #3ac1509b
 def _check_hard(za: Tensor, zb: Tensor, temperature: float | Tensor, tau_plus: float, beta: float) -> None:
     _pairs(2, za=za, zb=zb)
     _positive("temperature", temperature)
@@ -316,7 +316,7 @@ def _check_hard(za: Tensor, zb: Tensor, temperature: float | Tensor, tau_plus: f
     if tau_plus >= 1:
         raise ValueError(f"tau_plus is the share of false negatives and must be below 1, got {tau_plus}")
 
-
+# %% ../nbs/03_losses.ipynb #1c1b194f
 def _log_negatives(
     positive: Tensor,               # [2N] logits
     negatives: Tensor,              # [2N, 2N] logits, −inf where there is no negative
@@ -369,7 +369,7 @@ def align(
     with _full_precision(x):
         return _reduced(torch.linalg.vector_norm(unit(x) - unit(y), dim=1).pow(alpha), reduction)
 
-
+# %% ../nbs/03_losses.ipynb #c8135ded
 def uniform(
     x: Tensor,                # [N, d] embeddings, N ≥ 2
     t: float = 2,             # > 0
@@ -409,7 +409,7 @@ def _log_affinity(dim: int, scale: float) -> float:
             break
     return total
 
-
+# %% ../nbs/03_losses.ipynb #dcbfcec4
 def _spread(dim: int | None, points: int, friends: int, temperature: float) -> float:
     "Lower bound from the room on the sphere: `points` views, in classes of at least `friends` + 1."
     if dim is None:
@@ -453,7 +453,7 @@ def _nt_xent_bounds(n: int, temperature: float = 0.5, dim: int | None = None) ->
     least = max(_simplex(n, 2 * n - 2, 1, temperature), _spread(dim, 2 * n, 1, temperature))
     return math.log(2 * n - 1), least
 
-
+# %% ../nbs/03_losses.ipynb #37c19e4b
 def _hard_bounds(n: int, temperature: float = 0.5, tau_plus: float = 0.0, beta: float = 0.0,
                  dim: int | None = None) -> tuple[float, float]:
     chance_, plain = _nt_xent_bounds(n, temperature, dim)
@@ -470,7 +470,7 @@ def _hard_bounds(n: int, temperature: float = 0.5, tau_plus: float = 0.0, beta: 
     share = (best - clamped) / (2 / temperature - clamped)
     return chance_, (1 - share) * value(clamped) + share * value(2 / temperature)
 
-
+# %% ../nbs/03_losses.ipynb #cc26420a
 def _info_nce_bounds(n: int | None = None, negatives: int | None = None, temperature: float = 0.1,
                      dim: int | None = None) -> tuple[float, float]:
     if negatives is not None:
@@ -484,7 +484,7 @@ def _whole(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number ≥ {least}, got {value!r}")
 
-# %% ../nbs/03_losses.ipynb #37c19e4b
+# %% ../nbs/03_losses.ipynb #0dc0f5da
 def _sup_con_bounds(
     labels: Tensor | Sequence[int] | None = None, counts: Tensor | Sequence[int] | None = None,
     temperature: float = 0.1, variant: str = "out", empty: str = "skip", dim: int | None = None,
@@ -513,7 +513,7 @@ def _sup_con_bounds(
         least = max(least, _spread(dim, int(total), int(size.min()) - 1, temperature))
     return share * math.log(total - 1), share * least
 
-
+# %% ../nbs/03_losses.ipynb #5678189c
 def _proto_nce_bounds(
     prototypes: int | Sequence[int], concentration: float | Tensor | Sequence[Any],
     assignments: Tensor | Sequence[Any] | None = None, dim: int | None = None,
@@ -526,7 +526,7 @@ def _proto_nce_bounds(
     rows = [_proto_level(*row) for row in zip(sizes, phis, given, strict=True)]
     return sum(row[0] for row in rows) / len(rows), sum(row[1] for row in rows) / len(rows)
 
-
+# %% ../nbs/03_losses.ipynb #26f1170a
 def _proto_level(k: int, phi: float | Tensor, assignments: Tensor | None) -> tuple[float, float]:
     _whole("prototypes", k, 1)
     phi = torch.as_tensor(phi, dtype=torch.float64).cpu().expand(k)
@@ -587,7 +587,7 @@ def _bounds(name: str, shape: dict[str, Any]) -> tuple[float, float]:
         _whole("dim", shape["dim"], 1)
     return bounds(**{key: float(x) if key == "temperature" else x for key, x in shape.items()})
 
-
+# %% ../nbs/03_losses.ipynb #639dd260
 def chance(
     name: str,     # "nt_xent", "info_nce", "sup_con", "proto_nce", "hard_nt_xent", "align" or "uniform"
     **shape: Any,  # n pairs, temperature, negatives (queue length), labels or counts, prototypes, … (below)
@@ -603,7 +603,7 @@ def floor(
     "A value that no embeddings can get below; attained by a simplex, if `dim` has room for one."
     return _bounds(name, shape)[1]
 
-
+# %% ../nbs/03_losses.ipynb #57551c8b
 def learned_fraction(
     loss: Any,     # number, array or tensor
     chance: Any,   # as `loss`, or a number
