@@ -27,7 +27,7 @@ from clnb.data import ImageSet
 from clnb.methods.simclr import SimCLR
 from clnb.run import Run
 
-BATCH, WIDTH = 256, 32
+BATCH, WIDTH = 256, 16      # the width of the lesson
 SCALES = {"smoke": (512, 1), "teach": (4096, 3), "full": (50_000, 3)}   # images, repetitions
 
 

@@ -69,13 +69,13 @@ def small_convnet(
     dim: int | None = None,     # D, the channels of the last block; None: width * 2**(depth - 1)
     seed: int | None = None,    # of the starting weights; None: torch's global random state
 ) -> Encoder:                   # [N, channels, H, W] -> [N, dim], for pictures from 8×8 upward
-    "A plain stack of conv–BN–ReLU–pool blocks with an average at its end; `ValueError` for sizes below 1."
+    "A plain stack of conv–pool–BN–ReLU blocks with an average at its end; `ValueError` for sizes below 1."
     dim = width * 2 ** (depth - 1) if dim is None else dim
     _at_least(1, channels=channels, width=width, depth=depth, dim=dim)
     sizes = [channels, *(width * 2**i for i in range(depth - 1)), dim]
     with _starting_from(seed):
-        blocks = [nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b),
-                                nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True))
+        blocks = [nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.MaxPool2d(2, ceil_mode=True),
+                                nn.BatchNorm2d(b), nn.ReLU(inplace=True))      # pooled first: a quarter to normalise
                   for a, b in itertools.pairwise(sizes)]
     return Encoder(nn.Sequential(*blocks), channels, dim)
 

@@ -876,7 +876,7 @@ class Run(Checkpoints):
               device: torch.device) -> None:
         self.history, self.note, settings = history, note, dict(note)
         method.precision = settings.pop("precision")
-        method.to(device, memory_format=torch.channels_last) if device.type == "cuda" else method.to(device)
+        method.to(device, memory_format=torch.channels_last)      # faster convolutions, on CPUs too
         for optimizer in method.train().optimizers().values(): base_rates(optimizer)
         super().__init__(folder=folder, method=method, data=data.to(device), device=device, **settings)
 

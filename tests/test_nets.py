@@ -238,14 +238,14 @@ def test_momentum_copy_owns_its_statistics_and_no_gradient():
     x = torch.rand(8, 3, 8, 8)
     assert not key(x).requires_grad and nets.count_parameters(key, trainable=True) == 0
     assert all(p.requires_grad for p in source.parameters())
-    ran = dict(key.named_buffers())["module.features.0.1.num_batches_tracked"]
-    assert ran == 1 and dict(source.named_buffers())["features.0.1.num_batches_tracked"] == 0
+    ran = dict(key.named_buffers())["module.features.0.2.num_batches_tracked"]
+    assert ran == 1 and dict(source.named_buffers())["features.0.2.num_batches_tracked"] == 0
     with torch.no_grad():
         for p in source.parameters(): p.add_(1)
-    mean = key.module.features[0][1].running_mean.clone()
+    mean = key.module.features[0][2].running_mean.clone()
     before = next(key.parameters()).clone()
     key.update()
-    assert torch.allclose(next(key.parameters()), before + 0.1) and key.module.features[0][1].running_mean.equal(mean)
+    assert torch.allclose(next(key.parameters()), before + 0.1) and key.module.features[0][2].running_mean.equal(mean)
     key.update(m=0.0)
     assert next(key.parameters()).equal(next(source.parameters()))
 

@@ -52,7 +52,8 @@ class SimCLR(Method):
 
     def views(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         "Two random views of every image."
-        return self.augment(images, generator=generator), self.augment(images, generator=generator)
+        a, b = self.augment(torch.cat([images, images]), generator=generator).chunk(2)      # every sample draws its own
+        return a, b
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         both = torch.cat(self.views(batch.images, batch.generator))     # one pass, so that batch norm sees both views

@@ -6,11 +6,13 @@
 __all__ = ['STATIC', 'packed', 'Selection', 'front_end', 'style', 'page', 'on_one_core', 'Painter', 'Supplies', 'View']
 
 # %% ../../nbs/07_views.ipynb #4bf0a7d3
+import atexit
 import base64
 import html
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -150,6 +152,7 @@ class Painter:
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name="clnb-painter", daemon=True)
             self.thread.start()
+            atexit.register(_close_at_exit, weakref.ref(self))
 
     def close(self) -> None:
         "End the thread."
@@ -168,6 +171,13 @@ class Painter:
             if self.open:
                 with on_one_core(): self.paint()
             time.sleep(max(self.fastest, (time.thread_time() - began) / self.share))
+
+
+def _close_at_exit(painter: weakref.ref) -> None:
+    "A thread in the middle of a frame must not outlive the interpreter."
+    if painter() is not None:
+        painter().close()
+        painter().thread.join(timeout=1)
 
 # %% ../../nbs/07_views.ipynb #a4d564e3
 class Supplies:
