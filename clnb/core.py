@@ -63,7 +63,7 @@ def must_raise(
     except error as caught:
         if text not in str(caught):
             raise AssertionError(f"expected {text!r} in the message, got: {caught}") from caught
-        print(f"{type(caught).__name__}: {caught}")
+        print(f"{type(caught).__name__}: {caught}".replace(os.getcwd() + os.sep, ""))   # paths as seen from here
     else:
         raise AssertionError(f"expected {error.__name__} with {text!r} in its message, but nothing was raised")
 
@@ -250,7 +250,7 @@ class Claim:
     unit: str
     at_least: float | None = None           # the bound that the interval must lie above …
     at_most: float | None = None            # … or below
-    seeds: Iterable[int] = field(default=range(3))
+    seeds: Iterable[int] = field(default=range(5))
 
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
@@ -290,7 +290,7 @@ def t_interval(
 
 def claim(
     id: str, *, method: str, statement: str, source: str, unit: str,
-    at_least: float | None = None, at_most: float | None = None, seeds: Iterable[int] = range(3),
+    at_least: float | None = None, at_most: float | None = None, seeds: Iterable[int] = range(5),
 ) -> Callable[[Callable[[int], float]], Claim]:
     "Decorator: turn a function `seed -> effect` into a `Claim`."
     return lambda effect: Claim(id, method, statement, source, effect, unit, at_least, at_most, seeds)

@@ -46,7 +46,7 @@ def test_the_plane_is_the_principal_plane(d):
     assert made["share"] == pytest.approx(pca.explained_variance_ratio_.sum(), abs=2e-3)
     # the same points up to rotation and one scale
     expected = pca.transform(x)
-    turned, drift = aligned(made["points"] * made["radius"], expected)
+    turned, drift = aligned(made["points"] * made["length"], expected)
     assert drift < 0.02 * np.linalg.norm(expected, axis=1).mean() and turned.shape == (400, 2)
 
 

@@ -95,30 +95,30 @@ def aligned(
 def layout(
     features: np.ndarray,                  # [n, d]; two columns are taken as they are
     reference: np.ndarray | None = None,   # [n, 2] the layout shown before
-) -> dict[str, Any]:                       # points [n, 2] with NaN for missing rows, share, drift, radius
-    "A frame's points: themselves when they are two-dimensional, else the aligned principal plane with radius 1."
+) -> dict[str, Any]:                       # points [n, 2] with NaN for missing rows, share, drift, length, spread
+    "A frame's points: themselves when two-dimensional, else the aligned principal plane, in units of vectors' length."
     features = np.asarray(features, np.float32)
     with np.errstate(invalid="ignore"):
         there = np.isfinite(features @ np.zeros(features.shape[1], np.float32))   # 0 · inf is not a number
     x = features if there.all() else features[there]
     points = np.full((len(features), 2), np.nan, np.float32)
-    result = {"points": points, "share": 1.0, "drift": None, "radius": None}
+    result = {"points": points, "share": 1.0, "drift": None, "length": None, "spread": None}
     if not len(x): return result
     if x.shape[1] <= 2:
         points[there, : x.shape[1]], points[there, x.shape[1]:] = x, 0
         return result
     part = x[some_rows(len(x), 4000)]           # enough to know where the cloud is and how it lies
-    middle = part.mean(0)
+    middle, length = part.mean(0), float(np.sqrt(np.einsum("md,md->", part, part) / len(part)))
     part = part - middle
     radius = float(np.sqrt(np.einsum("md,md->", part, part) / len(part)))
     if radius < 1e-6 * (1 + float(np.abs(middle).max())):
         points[there] = 0
-        return {**result, "radius": 0.0}
+        return {**result, "length": length, "spread": 0.0}
     plane, share = principal_plane(part / radius)
     near = reference[there] if reference is not None and len(reference) == len(there) else None
     whole = near is not None and np.isfinite(near).all()
-    points[there], drift = aligned((x @ plane - middle @ plane) / radius, near if whole else None)
-    return {"points": points, "share": share, "drift": drift, "radius": radius}
+    points[there], drift = aligned((x @ plane - middle @ plane) / length, near if whole else None)
+    return {"points": points, "share": share, "drift": drift, "length": length, "spread": radius / length}
 
 # %% ../../nbs/07b_pictures.ipynb #b37d9365
 def nearest(
@@ -293,7 +293,7 @@ class EmbeddingParts(OfSeries):
     def shown(self, k: int) -> tuple[dict[str, Any], np.ndarray | None]:
         "The layout at position `k`, with its features."
         x = self.features(k)
-        if x is None: return {"points": np.zeros((0, 2)), "share": 1.0, "drift": None, "radius": None}, None
+        if x is None: return {"points": np.zeros((0, 2)), "share": 1.0, "drift": None, "spread": None}, None
         for col in self.columns:
             count = len(col["values"]) if col["kind"] == "text" else col["values"]["shape"][0]
             if count != len(x):
@@ -312,12 +312,15 @@ class EmbeddingParts(OfSeries):
         frame = quantised(made["points"])
         words = [f"step {int(self.recorded()[k]):,}"] if self.history is not None else []
         words += [f"{len(space):,} points"] + ([f"{frame['missing']:,} missing"] if frame["missing"] else [])
-        if made["radius"] == 0: words.append("collapsed: all points equal")
-        elif made["radius"] is not None: words.append(f"plane keeps {made['share']:.0%} of the variance")
+        if made["spread"] == 0: words.append("collapsed: all points equal")
+        elif made["spread"] is not None:
+            words.append(f"spread {made['spread']:.2g} of their length")
+            words.append(f"plane keeps {made['share']:.0%} of the variance")
         if made["trust"] is not None: self._trust = made["trust"]
-        if self._trust is not None and made['radius'] != 0: words.append(f"{self._trust:.0%} of neighbours kept")
+        if self._trust is not None and made['spread'] != 0: words.append(f"{self._trust:.0%} of neighbours kept")
         if made["drift"] is not None: words.append(f"drift {made['drift']:.2f}")
-        return {**frame, "note": " · ".join(words), "trust": self._trust, "drift": made["drift"]}
+        least = 0 if made["spread"] is None else 0.25      # the view never zooms in on a collapse by itself
+        return {**frame, "note": " · ".join(words), "trust": self._trust, "drift": made["drift"], "least": least}
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["ask"] == "images" and self.images is not None:
@@ -355,6 +358,9 @@ class EmbeddingStill(EmbeddingParts):
         axes.spines[:].set_visible(False)
         col = next((c for c in self.columns if c["name"] == self.options["colour_by"]), (self.columns or [None])[0])
         still_points(figure, axes, made["points"], col)
+        if made["spread"] is not None:      # as in the page: a collapse is a dot and not a cloud
+            reach = 1.05 * max(0.25, float(np.nanmax(np.abs(made["points"]))))
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
 
 
 def still_points(

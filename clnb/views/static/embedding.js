@@ -161,16 +161,17 @@ class Cloud {
     this.arrived = clock;
     this.near = [];
     if (this.inks?.length !== n) this.inks = null;
-    this.widenHome(frame.box, n);
+    this.widenHome(frame.box, n, frame.least ?? 0);
   }
 
-  /** The box that "fit" shows: grows with the data, shrinks only when the data needs less than half of it. */
-  widenHome(box, n) {
+  /** The box that is shown: grows with the data. Plain points: shrinks when the data needs less than half of it. Vectors,
+   * in units of their length: at least ±`least` and never smaller than before, so that a collapse looks like one. */
+  widenHome(box, n, least) {
     if (!box || !n) return;
-    const [x, y, w, h] = box, half = Math.max(w, h, 1e-9) / 2;
+    const [x, y, w, h] = box, half = Math.max(w, h, 2 * least, 1e-9) / 2;
     const need = [x + w / 2 - half, y + h / 2 - half, x + w / 2 + half, y + h / 2 + half];
     const has = this.home, width = has ? has[2] - has[0] : 0;
-    if (!has || 2 * half < width / 2) this.home = need;
+    if (!has || (!least && 2 * half < width / 2)) this.home = need;
     else this.home = [Math.min(has[0], need[0]), Math.min(has[1], need[1]), Math.max(has[2], need[2]), Math.max(has[3], need[3])];
     if (!this.camera.own) this.lookHome();
   }
@@ -182,6 +183,8 @@ class Cloud {
 
   fit() {
     this.camera.own = false;
+    this.home = null;
+    this.widenHome(this.stage.frame.box, 1, 0);
     this.lookHome();
     this.stage.redraw();
   }
