@@ -23,9 +23,9 @@ CLAIMS = """\
 @functools.cache
 def trained(seed): return {"smoke": 0, "teach": 5}[scale()]
 trained(0)
-@claim("try-good", method="try", statement="It grows", source="here", unit="points", at_least=1)
+@claim("try-good", method="try", statement="It grows", source="here", unit="points", at_least=1, seeds=range(3))
 def good(seed): return trained(seed) + seed / 10
-@claim("try-bad", method="try", statement="It breaks", source="here", unit="", at_most=1)
+@claim("try-bad", method="try", statement="It breaks", source="here", unit="", at_most=1, seeds=range(3))
 def bad(seed): return 1 / 0"""
 
 
