@@ -32,7 +32,7 @@ NBS = ROOT / "nbs"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURE_LIMIT, NOTEBOOK_LIMIT = 60_000, 1_000_000   # bytes of one PNG, and of a notebook
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-PRIVATE = re.compile(r"(?:/home/|/root/|/work/|/tmp/|/Users/|/private/)[^\s'\"]*")
+PRIVATE = re.compile(r"(?:/home/|/root/|/tmp/|/Users/|/private/)[^\s'\"]*")
 
 # Runs in the kernel after the last cell: model id -> picture (base64 PNG), page (HTML), or whether it may go.
 ASK = r'''
