@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools.execute import COLOURS, NBS, PRIVATE, WIDGET, outputs, run
+from tools.execute import COLOURS, HERE, NBS, PRIVATE, WIDGET, outputs, run
 
 ROOT = NBS.parent
 NOTEBOOKS = sorted(NBS.glob("*.ipynb"))
@@ -80,7 +80,7 @@ def test_logic_leaves_out_what_is_not_logic():
 @everyone
 def test_sources_name_no_machine(path):
     text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
-    assert not re.search(r"/root/|/home/\w|/Users/\w|!\s*pip|%pip", text)
+    assert not re.search(rf"{HERE}|/tmp/|/root/|/home/\w|/Users/\w|!\s*pip|%pip", text)
 
 
 def test_order_of_reading():

@@ -32,7 +32,8 @@ NBS = ROOT / "nbs"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURE_LIMIT, NOTEBOOK_LIMIT = 60_000, 1_000_000   # bytes of one PNG, and of a notebook
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-PRIVATE = re.compile(r"(?:/home/|/root/|/tmp/|/Users/|/private/)[^\s'\"]*")
+HERE = rf"(?<![\w.]){re.escape(f'/{ROOT.parts[1]}/')}"      # an absolute path to where this checkout lies
+PRIVATE = re.compile(rf"(?:{HERE}|/home/|/root/|/tmp/|/Users/|/private/)[^\s'\"]*")
 
 # Runs in the kernel after the last cell: model id -> picture (base64 PNG), page (HTML), or whether it may go.
 ASK = r'''
