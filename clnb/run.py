@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Column', 'Frames', 'write_atomically', 'Series', 'to_numpy', 'Mark', 'Record', 'History', 'reopen_history', 'Method',
-           'base_rates', 'flatten_state', 'unflatten_state', 'save_state', 'load_state', 'schedule_factor', 'looking',
-           'Gate', 'Background', 'Loop', 'NonFiniteError', 'Books', 'Instruments', 'Training', 'Checkpoints', 'Run',
-           'check_run', 'make_folder', 'watch']
+           'base_rates', 'Pairs', 'as_bytes', 'softmax_pairs', 'agreement', 'flatten_state', 'unflatten_state',
+           'save_state', 'load_state', 'schedule_factor', 'looking', 'Gate', 'Background', 'Loop', 'NonFiniteError',
+           'Books', 'Instruments', 'Training', 'Checkpoints', 'Run', 'check_run', 'make_folder', 'watch', 'explained']
 
 # %% ../nbs/06_run.ipynb #53be943a
 import atexit
@@ -23,12 +23,14 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
@@ -382,6 +384,15 @@ class Method(nn.Module):
         "Chance level and floor of named losses for batches of this size, with the present hyper-parameters."
         return {}
 
+    def pairs(
+        self,
+        images: Tensor,                             # [n, C, H, W], a batch small enough to be looked at
+        labels: Tensor | None = None,               # [n] integers, −1 = unlabelled; never used by the loss
+        generator: torch.Generator | None = None,   # randomness of the views, on the device of `images`
+    ) -> "Pairs | None":
+        "Why does each anchor attract or repel each candidate? None where a method cannot say; see `Pairs`."
+        return None
+
     @classmethod
     def defaults(cls, scale: str) -> dict[str, Any]:
         "Arguments of `Run` at a scale, at least `steps` and `batch_size`."
@@ -412,6 +423,80 @@ class Method(nn.Module):
 def base_rates(optimizer: torch.optim.Optimizer) -> list[float]:
     "The learning rate of every group before a schedule is applied."
     return [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
+
+# %% ../nbs/06_run.ipynb #dec4bff9
+@dataclass(frozen=True)
+class Pairs:
+    """What each anchor (row) does with each candidate (column).
+
+    A method fills it in `pairs(images, labels, generator)`. A loss that is a cross entropy over a softmax takes the
+    first five fields from `softmax_pairs`; others write them down themselves. Raises `ValueError` where shapes differ.
+    """
+    similarity: Tensor                      # [A, C] cosine; NaN where the two are not compared, e.g. a view with itself
+    probability: Tensor                     # [A, C] share in the anchor's softmax, 0 where not compared
+    weight: Tensor                          # [A, C] how much the method's selection lets it count; 1 without selection
+    pull: Tensor                            # [A, C] norm of its part of ∂(anchor's loss)/∂(unit anchor); < 0: repels
+    positive: Tensor                        # [A, C] bool
+    anchors: Tensor                         # [A] int64 rows of the images
+    candidates: Tensor                      # [C] int64 rows of the images; −1: no image, e.g. a prototype
+    agrees: Tensor | None = None            # [A, C] 1: the labels are equal, 0: different, −1: not known
+    names: tuple[str, ...] = ()             # of the candidates; () for their rows
+    anchor_names: tuple[str, ...] = ()      # of the anchors
+    views: Tensor | None = None             # [C, ch, H, W] candidates as the network saw them, 0…1 or uint8
+    anchor_views: Tensor | None = None      # [A, ch, H, W]
+
+    def __post_init__(self) -> None:
+        table = tuple(self.similarity.shape)
+        for name in ("probability", "weight", "pull", "positive", "agrees"):
+            if (part := getattr(self, name)) is not None and tuple(part.shape) != table:
+                raise ValueError(f"{name} has the shape {list(part.shape)}, similarity {list(table)}: both are [A, C]")
+        for name, count in zip(("anchors", "candidates"), table, strict=True):
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"{len(getattr(self, name))} {name} for a table {list(table)}: give each its row")
+
+    def recorded(self, views: bool = True) -> dict[str, Tensor]:
+        "Arrays for a history: `table` [6, A, C], the first five fields and `agrees`; the rows; and the views."
+        known = torch.full_like(self.similarity, -1) if self.agrees is None else self.agrees
+        parts = (self.similarity, self.probability, self.weight, self.pull, self.positive, known)
+        found = {"table": torch.stack([part.detach().float().cpu() for part in parts]), "anchors": self.anchors,
+                 "candidates": self.candidates}
+        seen = {"views": self.views, "anchor_views": self.anchor_views} if views else {}
+        return found | {name: as_bytes(x) for name, x in seen.items() if x is not None}
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    "Images 0…1 as uint8; bytes stay as they are."
+    return images if images.dtype == torch.uint8 else (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+# %% ../nbs/06_run.ipynb #c75b0107
+def softmax_pairs(
+    anchors: Tensor,                        # [A, d] embeddings, of any length
+    candidates: Tensor,                     # [C, d]
+    positive: Tensor,                       # [A, C] bool
+    temperature: float | Tensor,            # > 0; a number or [C]
+    compared: Tensor | None = None,         # [A, C] bool; None: all
+    weight: Tensor | None = None,           # [A, C] ≥ 0, factor in the softmax; None: 1
+) -> dict[str, Tensor]:                     # similarity, probability, weight, pull and positive, [A, C] float64
+    "The first five fields of `Pairs` for a cross entropy over a softmax (InfoNCE, NT-Xent, SupCon, ProtoNCE)."
+    z, c = (F.normalize(x.detach().double(), dim=1) for x in (anchors, candidates))
+    inside = torch.ones_like(positive) if compared is None else compared
+    weight = torch.ones_like(positive, dtype=z.dtype) if weight is None else weight.to(z)
+    similarity, positive = z @ c.T, positive & inside
+    logits = (similarity / temperature + weight.log()).masked_fill(~inside, -math.inf)
+    probability = logits.softmax(1).nan_to_num(0.0)             # an anchor without candidates has no probabilities
+    target = positive / positive.sum(1, keepdim=True).clamp(min=1)
+    pull = (target - probability) / temperature * positive.any(1, keepdim=True)
+    return {"similarity": similarity.masked_fill(~inside, math.nan), "probability": probability, "weight": weight,
+            "pull": pull, "positive": positive}
+
+
+def agreement(
+    anchor_labels: Tensor,      # [A] integers, −1 = unlabelled
+    candidate_labels: Tensor,   # [C]
+) -> Tensor:                    # [A, C] int8: 1 equal, 0 different, −1 not known
+    "Do the labels of anchor and candidate agree?"
+    a, c = anchor_labels.cpu()[:, None], candidate_labels.cpu()[None]
+    return torch.where((a < 0) | (c < 0), -1, (a == c).to(torch.int8)).to(torch.int8)
 
 # %% ../nbs/06_run.ipynb #94177a02
 def flatten_state(
@@ -978,7 +1063,10 @@ def watch(
     every: int = 20,        # steps
     pairs: int = 16,        # how many images of the probe are recorded as pairs of views
 ) -> Run:
-    "Record `embedding` (h, [n, D]) and, where the method has them, `projection` (z, [n, d]) and `pairs` ([2, p, d])."
+    """Record `embedding` (h, [n, D]) and, where the method has them, `projection` (z, [n, d]) and `pairs` ([2, p, d]).
+
+    A method with `Method.pairs` also records it, as `why.table` and what else `Pairs.recorded` gives.
+    """
     images = probe.images.to(run.device)
     run.measure("embedding", lambda method: method.embed(images).float(), every)
     if hasattr(run.method, "project"): run.measure("projection", lambda method: method.project(images).float(), every)
@@ -989,4 +1077,18 @@ def watch(
             return torch.stack([method.projector(method.encoder(view)).float() for view in views])
 
         run.measure("pairs", recorded_pairs, every)
+    if type(run.method).pairs is not Method.pairs: run.measure("why", explained(probe, images[:pairs], run), every)
     return run
+
+
+def explained(probe: Any, images: Tensor, run: Run) -> Callable[[Any], dict[str, Tensor]]:
+    "A measure of `method.pairs` for the first images of a probe, in the same views every time; pictures once."
+    labels = None if getattr(probe, "labels", None) is None else probe.labels[: len(images)]
+    first = [True]
+
+    def why(method: Any) -> dict[str, Tensor]:
+        generator = torch.Generator(device=images.device).manual_seed(derive_seed(run.seed, "pairs"))
+        found = method.pairs(images, labels, generator)
+        return {} if found is None else found.recorded(views=bool(first and first.pop()))
+
+    return why
