@@ -9,7 +9,7 @@ import torch
 from clnb import losses
 from clnb.run import History
 from clnb.views import Circle, CollapseMonitor, Curves, NegativeWeights, Spectrum
-from clnb.views.live import smoothed
+from clnb.views.live import directions, ends_of, smoothed, spectrum_of
 from clnb.views.playgrounds import LOSSES, circle_forces, negative_weights
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -148,6 +148,124 @@ def test_spectrum_and_monitor_pages_rewind(history, open_page, tmp_path):
     page.set_range(page.page.get_by_label("step", exact=True), 0)
     page.page.wait_for_timeout(200)
     assert data(page, "now") != now
+
+
+def groups():
+    "Embeddings at three steps whose first direction separates two groups, with labels and images that show them."
+    rng = np.random.default_rng(0)
+    labels, z = np.arange(60) % 2, rng.standard_normal((60, 12))
+    images = (rng.integers(0, 100, (60, 1, 8, 8)) + 150 * labels[:, None, None, None]).astype(np.uint8)
+    steps = {step: z + np.outer(labels if step else rng.permutation(labels), 20 * np.eye(12)[step % 7])
+             for step in (0, 10, 20)}
+    return steps, labels, images
+
+
+def ends(page, side):
+    "Rows, and captions, at one end of the open direction."
+    tiles = page.page.get_by_role("group", name=f"{side} end").locator("figure")
+    return tiles.evaluate_all("all => all.map(e => +e.dataset.row)"), tiles.all_inner_texts()
+
+
+def test_a_direction_shows_its_ends_in_a_page(open_page, tmp_path):
+    steps, labels, images = groups()
+    history, other = History(), History()
+    for step, z in steps.items():
+        history.record(step, embedding=z)
+        other.record(step, embedding=z[:, :6])
+    view = Spectrum({EVIL: history, "b": other}, images=images, labels=labels, classes=["even", EVIL])
+    page = open_page(view.save(tmp_path / "ends.html"))
+    box, lines = canvas(page).bounding_box(), data(page, "lines")
+    assert [line["count"] for line in lines] == [12, 6] and lines[0]["ink"] != lines[1]["ink"]
+    page.page.mouse.click(box["x"] + 58, box["y"] + 12)                       # the first singular value
+    page.page.wait_for_timeout(400)
+    (low, texts), (high, _) = ends(page, "low"), ends(page, "high")
+    found = directions(steps[20])
+    assert low + high == ends_of(found.coordinates)[0].tolist()
+    assert len({int(labels[row]) for row in low}) == 1 and {labels[row] for row in low} != {labels[row] for row in high}
+    assert all(["even", EVIL][labels[low[0]]] in text for text in texts)
+    assert f"{found.shares[0]:.0%}".replace("%", " %") in page.page.locator(".clnb").inner_text()
+    shade = ("all => all.map(c => { const p = c.getContext('2d').getImageData(0, 0, 8, 8).data;"
+             " return p.reduce((a, v) => a + v, 0) / 256; })")
+    tiles = [page.page.get_by_role("group", name=f"{end} end").locator("canvas") for end in ("low", "high")]
+    means = [np.mean(tile.evaluate_all(shade)) for tile in tiles]
+    assert tiles[0].count() == 8 and (means[0] < means[1]) == (labels[low[0]] == 0)     # the right images
+    part = data(page, "lines")[0]["selected"]                                 # computed in the page
+    s = np.linalg.svd(steps[20][low + high] - steps[20][low + high].mean(0), compute_uv=False)
+    assert part["rows"] == 16 and part["last"] == pytest.approx(s[-1] / s[0], rel=1e-4)
+    text, wanted = page.page.locator("li").first.inner_text(), spectrum_of(steps[20][sorted(low + high)])
+    assert f"16 selected rows: {wanted['text']}" in text
+
+    page.set_range(page.page.get_by_label("step", exact=True), 0)             # rewind: other images
+    page.page.wait_for_timeout(300)
+    assert ends(page, "low")[0] + ends(page, "high")[0] == ends_of(directions(steps[0]).coordinates)[0].tolist()
+    page.page.keyboard.press("Escape")
+    page.page.wait_for_timeout(200)
+    assert not page.page.get_by_role("group", name="the two ends").is_visible()
+    assert data(page, "lines")[0]["selected"] is None
+    page.page.get_by_role("button", name="b: embedding").click()              # a line is switched off
+    page.page.wait_for_timeout(200)
+    assert [line["label"] for line in data(page, "lines")] == [f"{EVIL}: embedding"]
+    assert page.page.locator("img").count() == 0 and not page.problems()
+
+
+def test_directions_are_reached_by_keys(open_page, tmp_path):
+    steps, labels, images = groups()
+    view = Spectrum({"a": steps[10], "b": steps[20]}, images=images, labels=labels)
+    page = open_page(view.save(tmp_path / "keys.html"))
+    press = lambda *keys: [page.page.keyboard.press(key) for key in keys] and page.page.wait_for_timeout(250)  # noqa: E731
+    page.page.locator(".clnb").focus()
+    press("ArrowRight", "ArrowRight", "ArrowDown", "Enter")
+    assert page.page.locator(".clnb").get_attribute("data-direction") == "2"
+    assert ends(page, "low")[0] + ends(page, "high")[0] == ends_of(directions(steps[20]).coordinates)[1].tolist()
+    page.page.get_by_label("select the ends").uncheck()
+    page.page.locator(".clnb").focus()
+    before = data(page, "lines")[0]["selected"]
+    press("ArrowRight")
+    assert page.page.locator(".clnb").get_attribute("data-direction") == "3"
+    assert data(page, "lines")[0]["selected"] == before                       # not selected any more
+    page.page.get_by_role("button", name="━ a").click()
+    page.page.wait_for_timeout(200)
+    assert [line["label"] for line in data(page, "lines")] == ["b"]
+    assert not page.problems()
+
+
+def test_a_large_page_says_what_needs_a_kernel(open_page, tmp_path):
+    view = Spectrum({"z": np.random.default_rng(0).standard_normal((2500, 40))}, labels=np.zeros(2500, int))
+    page = open_page(view.save(tmp_path / "large.html"))
+    page.page.locator(".clnb").focus()
+    for key in ("ArrowRight", "Enter"): page.page.keyboard.press(key)
+    page.page.wait_for_timeout(300)
+    assert "another selection needs a kernel" in page.page.locator(".clnb").inner_text()
+    for _ in range(35): page.page.keyboard.press("ArrowRight")
+    page.page.wait_for_timeout(300)
+    assert "first 32 directions; others need a kernel" in page.page.locator(".clnb").inner_text()
+    assert not page.problems()
+
+
+def test_spectrum_in_jupyterlab_follows_a_selection(make_notebook):
+    book = make_notebook("import numpy as np\nfrom clnb.views import Spectrum\nfrom clnb.run import History\n"
+                         "z = np.random.default_rng(0).standard_normal((80, 40))\nhistory = History()\n"
+                         "history.record(0, embedding=z)\n"
+                         "view = Spectrum(history, images=np.zeros((80, 8, 8), np.uint8))",
+                         "view").run_all()
+    one = book.widget(1)
+    canvas = one.locator("canvas.clnb-canvas")
+    canvas.wait_for()
+    book.page.wait_for_timeout(800)
+    book.kernel("view.selection.set(range(30))")
+    book.page.wait_for_timeout(1500)
+    assert json.loads(canvas.get_attribute("data-lines"))[0]["selected"]["rows"] == 30
+    one.locator(".clnb").focus()
+    for key in ("ArrowRight", *["ArrowRight"] * 35, "Enter"): book.page.keyboard.press(key)
+    book.page.wait_for_timeout(1500)
+    assert one.locator(".clnb").get_attribute("data-direction") == "36"       # asked for, and come
+    assert one.locator("figure canvas").count() == 16
+    wanted = ends_of(directions(np.random.default_rng(0).standard_normal((80, 40)), 36).coordinates)[35]
+    assert json.loads(book.kernel("print(view.selection.index.tolist())")) == sorted(wanted.tolist())
+    book.kernel("history.record(10, embedding=z[::-1])")
+    book.page.wait_for_timeout(1500)
+    assert len(one.locator("figure").all()) == 16
+    book.check()
 
 
 @pytest.mark.parametrize("name", LOSSES)

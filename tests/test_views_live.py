@@ -16,7 +16,7 @@ from clnb import losses, metrics
 from clnb.core import Picture
 from clnb.run import History
 from clnb.views import Circle, CollapseMonitor, Controls, Curves, NegativeWeights, Spectrum
-from clnb.views.live import allowed, decimate, loss_at, reading, smoothed, spectrum_of
+from clnb.views.live import allowed, decimate, directions, ends_of, loss_at, reading, smoothed, spectrum_of
 from clnb.views.playgrounds import LOSSES, circle_forces, negative_weights
 
 EVIL = "<img src=x onerror=alert(1)></script>"
@@ -110,6 +110,118 @@ def test_spectrum_walks_over_the_recorded_steps():
     assert view.steps == [0, 10, 20] and len(view.picture(0)["lines"]) == 1 and len(view.picture(-1)["lines"]) == 2
     assert len(Spectrum({"a": np.eye(4), "b": torch.eye(5)}).frame["lines"]) == 2
     assert len(Spectrum({"x": history, "y": history}).frame["lines"]) == 4
+
+
+def exact(z):
+    "Directions by a full singular value decomposition in double precision, signs left as they fall."
+    x = np.asarray(z, np.float64) - np.asarray(z, np.float64).mean(0)
+    _, s, vh = np.linalg.svd(x, full_matrices=False)
+    return x, s, vh
+
+
+@pytest.mark.parametrize("shape", [(200, 24), (24, 200), (30, 30), (5, 2), (2, 7)])
+def test_directions_are_the_right_singular_vectors(shape):
+    z = np.random.default_rng(3).standard_normal(shape).astype(np.float32) * np.linspace(3, 1, shape[1]) + 5
+    found, (x, s, vh) = directions(z, 10), exact(z.astype(np.float32))
+    k = min(10, *shape)
+    assert found.values.shape == (k,) and found.coordinates.shape == (shape[0], k)
+    assert np.allclose(found.values, s[:k], rtol=1e-6, atol=1e-6 * s[0])
+    assert np.allclose(found.shares, s[:k] ** 2 / (s**2).sum(), atol=1e-9)
+    real = s[:k] > 1e-6 * s[0]
+    assert np.allclose(np.abs((found.vectors * vh[:k].T).sum(0))[real], 1, atol=1e-6)
+    assert np.allclose(found.coordinates, x @ found.vectors, atol=1e-5)
+    assert np.isfinite(found.vectors).all() and np.all(found.vectors[:, ~real] == 0)
+
+
+@given(st.integers(0, 2**31), st.floats(1e-3, 1e3))
+@settings(max_examples=30, deadline=None)
+def test_the_sign_depends_on_the_coordinates_alone(seed, factor):
+    rng = np.random.default_rng(seed)
+    z = (rng.standard_normal((60, 6)) ** 3) * 2.0 ** -np.arange(6)
+    first, order, turn = directions(z), rng.permutation(60), np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    assert np.all((first.coordinates**3).sum(0) > 0)
+    for other, expected in ((directions(z @ turn * factor + 7), first.coordinates * factor),
+                            (directions(-z), first.coordinates), (directions(z[order]), first.coordinates[order])):
+        assert np.allclose(other.coordinates, expected, atol=1e-4 * np.abs(expected).max())
+    even = np.array([[3.0, 0], [-3, 0], [1, 0], [-1, 0]])      # no longer tail: the first far row is high
+    assert directions(even).coordinates[0, 0] > 0 > directions(even[[1, 0, 2, 3]] * -1).coordinates[1, 0]
+
+
+def test_the_ends_are_the_lowest_and_the_highest_rows():
+    x = np.random.default_rng(0).standard_normal((50, 4))
+    rows = ends_of(x, 8)
+    for k in range(4):
+        order = np.argsort(x[:, k])
+        assert rows[k].tolist() == [*order[:8], *order[-8:]]
+    assert ends_of(x[:3], 8).shape == (4, 2) and ends_of(x[:1], 8).shape == (4, 0)
+    assert directions(np.ones((5, 3))).shares.tolist() == [0, 0, 0]
+
+
+def two_groups():
+    "An embedding whose first direction separates two groups, with images and labels."
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    z = rng.standard_normal((60, 12)) + np.outer(labels * 20, np.eye(12)[3])
+    return z, labels, rng.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+
+
+def array(part):
+    return np.frombuffer(part["bytes"], part["dtype"]).reshape(part["shape"])
+
+
+def test_spectrum_sends_the_ends_with_coordinates_and_labels():
+    z, labels, images = two_groups()
+    history = History()
+    for step in (0, 10): history.record(step, embedding=z * (1 - step / 5))        # mirrored at step 10
+    view = Spectrum(history, images=images, labels=labels, classes=["a", EVIL])
+    ends = [view.picture(k)["lines"][0]["ends"] for k in (0, -1)]
+    x, _, vh = exact(z)
+    order = np.argsort(x @ vh[0] * np.sign(((x @ vh[0]) ** 3).sum()))
+    assert array(ends[0]["rows"]).shape == (12, 16) and array(ends[0]["rows"])[0].tolist() == [*order[:8], *order[-8:]]
+    assert np.array_equal(array(ends[0]["rows"])[0], array(ends[1]["rows"])[0])
+    assert np.all(np.diff(array(ends[0]["coordinates"])[:, :8]) >= 0)
+    assert len(set(labels[array(ends[0]["rows"])[0][:8]])) == 1
+    assert np.array_equal(array(ends[0]["labels"]), labels[array(ends[0]["rows"])])
+    assert np.array_equal(array(view.answer({"ask": "images", "rows": [5, 2]})["images"]), images[[5, 2]])
+    assert "20 images" in Spectrum({"z": z}, images=images[:20]).frame["lines"][0]["ends"]["why"]
+    assert "ends" not in Spectrum({"z": z}).frame["lines"][0]
+    assert isinstance(view.static(), Picture) and EVIL not in view.page()
+
+
+def test_ends_are_computed_when_first_asked_for():
+    wide = Spectrum({"z": np.random.default_rng(0).standard_normal((90, 50))})
+    wide.answer({"ask": "ends", "direction": 40})
+    assert "ends" not in wide.frame["lines"][0]            # not in the kernel's message thread
+    wide.follow()
+    assert wide.frame["lines"][0]["ends"]["rows"]["shape"] == [41, 16]
+
+
+def test_the_selection_has_a_spectrum_of_its_own():
+    z, _, _ = two_groups()
+    view = Spectrum({"z": z, "short": z[:10]})
+    for rows, counts in (([3], [None, None]), ([3, 50], [2, None]), (range(5, 45), [40, 5]), ([], [None, None])):
+        view.selection.set(rows)
+        view.follow()
+        parts = [line.get("selected") for line in view.frame["lines"]]
+        assert [part and part["count"] for part in parts] == counts
+    view.selection.set(range(5, 45))
+    view.follow()
+    part = view.frame["lines"][0]["selected"]
+    assert np.allclose(array(part["values"]), exact(z[5:45])[1], rtol=1e-5) and "40 × 12" in part["text"]
+    assert view.frame["chosen"] == [40, sum(range(5, 45)), sum(i * i for i in range(5, 45))]
+
+
+def test_a_selection_changes_the_picture_of_an_earlier_step():
+    history = History()
+    for step in (0, 10): history.record(step, embedding=np.random.default_rng(step).standard_normal((30, 4)))
+    view = Spectrum(history)
+    view.at = 0
+    view.follow()
+    number = view.frame["number"]
+    view.selection.set([1, 2, 3])
+    view.follow()
+    assert view.frame["number"] == number + 1 and view.frame["step"] == 0
+    assert view.frame["lines"][0]["selected"]["count"] == 3
 
 
 def test_unchanged_history_costs_no_frame():

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['GAUGES', 'WAITING', 'decimate', 'smoothed', 'histories_of', 'is_array', 'LiveView', 'reading', 'CurveLines',
            'CurveStill', 'Curves', 'allowed', 'knob', 'Pace', 'clock', 'Steering', 'Snapshots', 'Controls', 'matrix',
-           'spectrum_of', 'is_history', 'arrays_or_histories', 'Spectra', 'Spectrum', 'loss_at', 'Watch',
-           'CollapseMonitor']
+           'spectrum_of', 'Directions', 'directions', 'settled', 'ends_of', 'is_history', 'arrays_or_histories',
+           'small_images', 'label_numbers', 'Spectra', 'marked', 'SpectrumEnds', 'SpectrumPage', 'SpectrumStill',
+           'Spectrum', 'loss_at', 'Watch', 'CollapseMonitor']
 
 # %% ../../nbs/07a_live.ipynb #c1869084
 import html
@@ -18,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ipywidgets as widgets
 import numpy as np
@@ -479,7 +480,7 @@ def matrix(
     values: Any,        # [n, ...] array or tensor
 ) -> torch.Tensor:      # [n, d] float32 or float64
     "Rows of an embedding as a matrix on the CPU."
-    z = torch.as_tensor(values).detach().cpu()
+    z = torch.as_tensor(values if isinstance(values, torch.Tensor) else np.ascontiguousarray(values)).detach().cpu()
     z = z if z.dtype == torch.float64 else z.float()
     if z.ndim < 2 or len(z) < 2: raise ValueError(f"an embedding is [n, d] with n ≥ 2, got {list(z.shape)}")
     return z.flatten(1)
@@ -503,6 +504,56 @@ def spectrum_of(
     return {**result, **numbers, "text": text}
 
 # %% ../../nbs/07a_live.ipynb #89759bd7
+class Directions(NamedTuple):
+    "The first K principal directions of an embedding."
+    values: np.ndarray          # [K] singular values of the centred rows, largest first
+    vectors: np.ndarray         # [d, K] right singular vectors, one a column; zeros where the value is zero
+    coordinates: np.ndarray     # [n, K] the centred rows on them
+    shares: np.ndarray          # [K] of the variance
+
+
+def directions(
+    values: Any,        # [n, d] embedding, finite
+    count: int = 32,    # how many directions at most
+) -> Directions:
+    "Right singular vectors of the centred rows, in double precision; the longer tail of each lies at its high end."
+    x = matrix(values).double().numpy()
+    x = x - x.mean(0)
+    wide = x.shape[1] > x.shape[0]
+    squares, found = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+    count = min(count, len(squares))
+    size = np.sqrt(np.maximum(squares[::-1][:count], 0))
+    found, total = found[:, ::-1][:, :count], np.einsum("nd,nd->", x, x)
+    size[size <= 1e-7 * size.max(initial=0)] = 0        # what the squares cannot tell from zero
+    vectors = x.T @ found / np.where(size > 0, size, np.inf) if wide else found * (size > 0)
+    coordinates = x @ vectors
+    sign = settled(coordinates)
+    return Directions(size, vectors * sign, coordinates * sign, size**2 / total if total > 0 else size)
+
+
+def settled(
+    coordinates: np.ndarray,    # [n, K]
+) -> np.ndarray:                # [K] of -1.0 and 1.0
+    "The signs that bring the longer tail of every column to its high end."
+    cubes, size = (coordinates**3).sum(0), (np.abs(coordinates) ** 3).sum(0)
+    far = (np.abs(coordinates) > 0.5 * np.abs(coordinates).max(0)).argmax(0)
+    first = coordinates[far, np.arange(coordinates.shape[1])]
+    return np.where(np.where(np.abs(cubes) > 1e-6 * size, cubes, first) < 0, -1.0, 1.0)
+
+
+def ends_of(
+    coordinates: np.ndarray,    # [n, K]
+    count: int = 8,             # rows at each end
+) -> np.ndarray:                # [K, 2 · min(count, n // 2)] rows: the lowest ascending, then the highest ascending
+    "The rows at the two ends of every direction."
+    half = min(count, len(coordinates) // 2)
+    low = np.argpartition(coordinates, half - 1, axis=0)[:half] if half else np.zeros((0, coordinates.shape[1]), int)
+    high = np.argpartition(-coordinates, half - 1, axis=0)[:half] if half else low
+    rows = [np.take_along_axis(part, np.take_along_axis(coordinates, part, 0).argsort(0, kind="stable"), 0)
+            for part in (low, high)]
+    return np.concatenate(rows).T
+
+# %% ../../nbs/07a_live.ipynb #466d0211
 def is_history(thing: Any) -> bool:
     "Does it look like a History?"
     return hasattr(thing, "names") and hasattr(thing, "subscribe")
@@ -517,7 +568,40 @@ def arrays_or_histories(
     if all(is_history(value) for value in source.values()): return {}, dict(source)
     return dict(source), {}
 
-# %% ../../nbs/07a_live.ipynb #2969f04b
+
+def small_images(
+    images: Any,                # [n, C, H, W], [n, H, W, C] or [n, H, W]; uint8, bool, or float in 0…1
+    rows: np.ndarray,           # [k] which of them
+    largest: int = 64,          # pixels of the longer side; larger ones are averaged down
+) -> np.ndarray:                # uint8 [k, 1 or 3, h, w]
+    "Some images as bytes for the page. Raises `ValueError` for a shape that cannot be an image."
+    x = images[np.asarray(rows, np.int64)]
+    x = (x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x))).detach().cpu()
+    if x.ndim == 3: x = x[:, None]
+    if x.ndim != 4:
+        raise ValueError(f"images are [n, C, H, W], [n, H, W, C] or [n, H, W]; got {[len(images), *x.shape[1:]]}")
+    if x.shape[1] > 4 and x.shape[3] <= 4: x = x.permute(0, 3, 1, 2)
+    x = x[:, :3] if x.shape[1] >= 3 else x[:, :1]
+    x = x.float().nan_to_num(0).clamp(0, 1) * 255 if x.is_floating_point() or x.dtype == torch.bool else x
+    shrink = -(-max(x.shape[2:]) // largest)
+    if shrink > 1: x = torch.nn.functional.avg_pool2d(x.float(), [min(shrink, side) for side in x.shape[2:]])
+    return (x + 0.5 if x.is_floating_point() else x).byte().numpy()
+
+
+def label_numbers(
+    labels: Any,                                # [n] integers (−1: unlabelled), texts or booleans; None
+    classes: Sequence[str] | None = None,       # names of the integers
+) -> tuple[np.ndarray | None, list[str]]:       # [n] int32 and the names of 0, 1, …
+    "Labels as numbers with names."
+    if labels is None: return None, []
+    x = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    if x.dtype.kind not in "iu":
+        names, x = np.unique(x.astype(str), return_inverse=True)
+        return x.astype(np.int32), names.tolist()
+    names = [str(name) for name in classes or ()]
+    return x.astype(np.int32), names + [str(i) for i in range(len(names), int(x.max(initial=-1)) + 1)]
+
+# %% ../../nbs/07a_live.ipynb #4d2ead04
 class Spectra(LiveView):
     "The spectra behind `Spectrum`; each is computed once."
 
@@ -535,54 +619,210 @@ class Spectra(LiveView):
     def recorded(self) -> list[int]:
         return sorted({int(step) for _, _, series in self.parts() for step in series.steps})
 
-    def spectra(self, k: int) -> dict[str, dict[str, Any]]:
-        "Spectra by label at position `k`: of each name the newest that is not later."
-        found = {name: self._once(("", name, 0), lambda array=array: array) for name, array in self.arrays.items()}
+    def matrices(self, k: int) -> dict[str, tuple[tuple, Any]]:     # label -> (its key, function that reads it)
+        "What is drawn at position `k`: of each name the newest that is not later."
+        found = {name: (("", name, 0), lambda array=array: array) for name, array in self.arrays.items()}
         steps = self.recorded()
         for label, name, series in self.parts():
             at = int(np.searchsorted(series.steps, steps[k], "right")) - 1
             if at < 0: continue
             read = lambda series=series, at=at: series.frame(at)  # noqa: E731
-            found[f"{label}: {name}" if label else name] = self._once((label, name, int(series.steps[at])), read)
+            found[f"{label}: {name}" if label else name] = ((label, name, int(series.steps[at])), read)
         return found
 
-    def _once(self, key: tuple, read: Any) -> dict[str, Any]:
+    def spectra(self, k: int) -> dict[str, dict[str, Any]]:
+        "Spectra by label at position `k`."
+        return {label: self._once(key, spectrum_of, read) for label, (key, read) in self.matrices(k).items()}
+
+    def _once(self, key: tuple, compute: Any, read: Any) -> Any:
         if key not in self._known:
-            if len(self._known) > 600: self._known.clear()
-            self._known[key] = spectrum_of(read())
+            if len(self._known) > 1200: self._known.clear()
+            self._known[key] = compute(read())
         return self._known[key]
 
-# %% ../../nbs/07a_live.ipynb #466d0211
-class Spectrum(Spectra):
-    "Singular values of representation and projection on a logarithmic scale, with three numbers for their rank."
+# %% ../../nbs/07a_live.ipynb #ec299f68
+def marked(rows: np.ndarray) -> list[int]:
+    "A short mark of a set of rows: how many, their sum and the sum of their squares modulo 2³²."
+    wide = rows.astype(np.uint64)
+    return [len(wide), int(wide.sum() % 2**32), int((wide * wide).sum() % 2**32)]
+
+
+class SpectrumEnds(Spectra):
+    "The two ends of every direction, and the spectra of the selected rows."
+
+    def ends(self, key: tuple, read: Any) -> dict[str, Any]:
+        "Rows, coordinates and labels at the ends of the first `reach` directions; a sentence where there are none."
+        found = self._once((*key, "ends", self.reach), self._ends, read)
+        if self.images is not None and found["count"] > len(self.images):
+            return {"why": f"{found['count']} rows, but {len(self.images)} images: give one image for each row"}
+        return found
+
+    def _ends(self, values: Any) -> dict[str, Any]:
+        z = matrix(values)
+        if not z.isfinite().all(): return {"count": 0, "why": "not finite"}
+        found = directions(z, self.reach)
+        rows = ends_of(found.coordinates, self.at_end)
+        at = np.take_along_axis(found.coordinates, rows.T, 0).T
+        result = {"count": len(z), "rows": packed(rows, "uint32"), "coordinates": packed(at, "float32")}
+        if self.labels is None or len(self.labels) < len(z): return result
+        return {**result, "labels": packed(self.labels[rows], "int32")}
+
+    def of_selected(self, key: tuple, read: Any, rows: np.ndarray) -> dict[str, Any] | None:
+        "The spectrum of the selected rows alone; None for fewer than two."
+        def part(values: Any) -> dict[str, Any] | None:
+            inside = rows[rows < len(values)]
+            return {**spectrum_of(values[inside]), "count": len(inside)} if len(inside) > 1 else None
+
+        if self._for != (mark := rows.tobytes()): self._for, self._of = mark, {}
+        if key not in self._of:
+            if len(self._of) > 200: self._of.clear()
+            self._of[key] = part(read())
+        return self._of[key]
+
+    def line(self, label: str, key: tuple, read: Any) -> dict[str, Any]:
+        "What the page gets of one matrix."
+        found = self._once(key, spectrum_of, read)
+        line = {"label": label, "key": "|".join(map(str, key)), **found, "values": packed(found["values"], "float32")}
+        if self.wanted: line["ends"] = self.ends(key, read)
+        if (part := self.of_selected(key, read, self.selection.index)) is not None:
+            line["selected"] = {**part, "values": packed(part["values"], "float32")}
+        return line
+
+    def picture(self, k: int) -> dict[str, Any]:
+        lines = [self.line(label, *found) for label, found in self.matrices(k).items()]
+        return {"lines": lines, "floor": _float32_floor(self.spectra(k)), "chosen": marked(self.selection.index)}
+
+    def follow(self) -> None:
+        "Send a frame also when rows were selected or ends asked for, whichever step is shown."
+        now = (self.selection.index.tobytes(), self.wanted, self.reach)
+        if now == self._seen: return super().follow()
+        self._seen, self._shown = now, [self.stamp(), self.at]
+        self.refresh()
+
+    def _show_selection(self, selection: Any) -> None:
+        super()._show_selection(selection)
+        self.painter.news()
+
+# %% ../../nbs/07a_live.ipynb #a86b3309
+class SpectrumPage(SpectrumEnds):
+    "What a page without a kernel needs."
+
+    budget = 6_000_000      # bytes of images, and of embeddings
+
+    def kept(self, frames: int) -> list[int]:
+        self._kept = super().kept(frames)
+        return self._kept
+
+    def page(self, frames: int = 60) -> str:
+        self.wanted = self.wanted or self.images is not None or self.labels is not None
+        return super().page(frames)
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        if question["ask"] == "ends":
+            self.wanted, self.reach = True, max(self.reach, int(question.get("direction", 0)) + 1)
+            self.painter.news()
+            return {}
+        if question["ask"] == "images" and self.images is not None:
+            return {"images": packed(small_images(self.images, question["rows"]))}
+        return super().answer(question)
+
+    def atlas(self) -> dict[str, Any]:
+        kept = self._kept or self.kept(60)
+        shown = {key: read for k in kept for key, read in self.matrices(k).values()}
+        found = {"features": self._features(shown)}
+        if self.images is None: return found
+        ends = [self.ends(key, read) for key, read in shown.items()]
+        rows = [np.frombuffer(end["rows"]["bytes"], np.uint32) for end in ends if "rows" in end]
+        rows = np.unique(np.concatenate(rows)) if rows else np.zeros(0, np.uint32)
+        if not len(rows): return found
+        one = small_images(self.images, rows[:1])
+        side = max(one.shape[2:]) * min(1.0, (self.budget / (one.size * len(rows))) ** 0.5)
+        tiles = small_images(self.images, rows, max(int(side), 8))
+        return {**found, "images": packed(tiles), "rows": packed(rows, "uint32")}
+
+    def _features(self, shown: dict[tuple, Any]) -> dict[str, Any]:
+        "Embeddings by `name of the history|name|step`, where they are few and small enough to compute with in a page."
+        kept = {}
+        for key, read in shown.items():
+            rows, columns = self._once(key, spectrum_of, read)["shape"]
+            if rows <= 2000 and columns <= 128: kept["|".join(map(str, key))] = (rows * columns * 4, read)
+        if sum(size for size, _ in kept.values()) > self.budget: return {}
+        return {key: packed(matrix(read()).numpy(), "float32") for key, (_, read) in kept.items()}
+
+# %% ../../nbs/07a_live.ipynb #b4e06548
+class SpectrumStill(SpectrumPage):
+    "The still picture of `Spectrum`."
+
+    def sketch(self, figure: Picture, k: int) -> None:
+        matrices = self.matrices(k)
+        label, found = next(iter(matrices.items()), ("", None))
+        ends = self.ends(*found) if found is not None and self.images is not None else {}
+        axes = self._panel(figure, len(ends.get("rows", {"shape": [0]})["shape"]) > 1)
+        title = "Singular values of the centred embedding" + (", largest = 1" if self.normalised else "")
+        axes.set(title=title, xlabel="rank of the singular value", ylabel="singular value", yscale="log")
+        for i, (name, spectrum) in enumerate((spectra := self.spectra(k)).items()):
+            s = spectrum["values"][spectrum["values"] > 0]
+            scale, ink = (s[0] if self.normalised and len(s) else 1), PALETTE[i % len(PALETTE)]
+            axes.plot(np.arange(1, len(s) + 1), s / scale, label=f"{name}: {spectrum['text']}", color=ink)
+            if (part := self.of_selected(*matrices[name], self.selection.index)) is None: continue
+            s = part["values"][part["values"] > 0]
+            axes.plot(np.arange(1, len(s) + 1), s / (s[0] if self.normalised and len(s) else 1), "--", color=ink,
+                      label=f"{part['count']} selected rows of {name}")
+        if self.normalised and spectra:
+            axes.axhline(_float32_floor(spectra), color="0.8", lw=1)
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], _float32_floor(spectra) / 30))
+        if spectra: axes.legend(fontsize=7)
+        else: axes.text(0.5, 0.5, "nothing has been recorded yet", transform=axes.transAxes, ha="center")
+        if "rows" in ends: self._tiles(figure, label, ends, found)
+
+    def _panel(self, figure: Picture, with_ends: bool) -> Any:
+        if not with_ends: return figure.panel()
+        figure.set_size_inches(self.size[0], self.size[1] + 1.6)
+        self._grid = figure.add_gridspec(2, 1, height_ratios=[self.size[1], 1.6])
+        return figure.add_subplot(self._grid[0])
+
+    def _tiles(self, figure: Picture, label: str, ends: dict[str, Any], found: tuple) -> None:
+        "The images at the ends of the first directions, six at each end."
+        rows = np.frombuffer(ends["rows"]["bytes"], np.uint32).reshape(ends["rows"]["shape"])
+        half, values = rows.shape[1] // 2, self._once(found[0], spectrum_of, found[1])["values"]
+        few, shares = min(6, half), values**2 / max(float((values**2).sum()), 1e-30)
+        down, spread = min(3, len(rows)), self._grid[1].subgridspec(min(3, len(rows)), 2 * few + 1)
+        for i in range(down):
+            for j, row in enumerate([*rows[i, :few], *rows[i, 2 * half - few:]]):
+                axes = figure.add_subplot(spread[i, j + (j >= few)])
+                x = small_images(self.images, [row])[0]
+                axes.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+                axes.set(xticks=[], yticks=[])
+                if not j: axes.set_ylabel(f"{i + 1}: {shares[i]:.0%}", fontsize=7, rotation=0, ha="right", va="center")
+        figure.supxlabel(f"low and high ends of directions 1 to {down} of {label}, with their share of the variance",
+                         fontsize=7)
+
+# %% ../../nbs/07a_live.ipynb #12d7bc57
+class Spectrum(SpectrumStill):
+    "Singular values on a logarithmic scale, three numbers for their rank, and the images at a direction's two ends."
 
     def __init__(
         self,
         history_or_arrays: Any,                                 # a History, a dict of them, or arrays [n, d] by name
         names: Sequence[str] = ("embedding", "projection"),     # what to read from a history
         normalised: bool = True,                                # divide by the largest at first; a switch changes it
+        images: Any = None,                                     # [n, …] one for each row, or a data set with labels
+        labels: Any = None,                                     # [n] class numbers (−1: unlabelled) or texts
+        classes: Sequence[str] | None = None,                   # names of the classes
+        at_end: int = 8,                                        # images shown at each end of a direction
     ) -> None:
+        if hasattr(images, "images"):
+            labels = getattr(images, "labels", None) if labels is None else labels
+            classes = getattr(images, "classes", None) if classes is None else classes
+            images = images.images
         self.arrays, histories = arrays_or_histories(history_or_arrays)
+        if at_end < 1: raise ValueError(f"at_end must be at least 1 image, got {at_end}")
         self.names, self.normalised, self._known = tuple(names), normalised, {}
-        super().__init__(histories, normalised=normalised)
-
-    def picture(self, k: int) -> dict[str, Any]:
-        spectra = self.spectra(k)
-        lines = [{"label": label, **found, "values": packed(found["values"], "float32")}
-                 for label, found in spectra.items()]
-        return {"lines": lines, "floor": _float32_floor(spectra)}
-
-    def sketch(self, figure: Picture, k: int) -> None:
-        title = "Singular values of the centred embedding" + (", largest = 1" if self.normalised else "")
-        axes = figure.panel(title=title, x="rank of the singular value", y="singular value")
-        axes.set_yscale("log")
-        for label, found in (spectra := self.spectra(k)).items():
-            s = found["values"][found["values"] > 0]
-            scale = s[0] if self.normalised and len(s) else 1
-            axes.plot(np.arange(1, len(s) + 1), s / scale, label=f"{label}: {found['text']}")
-        if self.normalised and spectra: axes.axhline(_float32_floor(spectra), color="0.8", lw=1)
-        if spectra: axes.legend(fontsize=7)
-        else: axes.text(0.5, 0.5, "nothing has been recorded yet", transform=axes.transAxes, ha="center")
+        self.images, self.at_end, self.reach = images, at_end, 32
+        self.labels, names_of_labels = label_numbers(labels, classes)
+        self.wanted = images is not None or labels is not None
+        self._seen, self._for, self._of, self._kept = None, b"", {}, None
+        super().__init__(histories, normalised=normalised, images=images is not None, classes=names_of_labels)
 
 
 def _float32_floor(spectra: dict[str, dict[str, Any]]) -> float:
