@@ -117,8 +117,7 @@ class Layouts:
         "What the reader must know about a slow layout that is not the one of this step."
         name, said = NAMES[kind], []
         if kind not in SLOW: return []
-        shown_kind = NAMES[shown.made.kind] if shown.made.kind in NAMES else shown.made.kind
-        if shown.made.kind != kind: said.append(f"{shown_kind} meanwhile")
+        if shown.made.kind != kind: said.append(f"{NAMES[shown.made.kind]} meanwhile")
         elif steps and shown.step != step: said.append(f"{name} of step {shown.step:,}")
         if self.asked is not None and self.asked[0] == kind:
             said.append(f"{name}{f' of step {self.asked[1]:,}' if steps else ''} is being computed")
@@ -197,7 +196,8 @@ class Placing(OfSeries):
         "The line above the picture."
         step, steps, made = self.step_at(k), self.history is not None, placed.made
         words = ([f"step {step:,}"] if steps else []) + [f"{len(space):,} points"]
-        words += ([f"{missing:,} missing"] if missing else []) + self.layouts.says(self.kind, step, space, placed, steps)
+        words += [f"{missing:,} missing"] if missing else []
+        words += self.layouts.says(self.kind, step, space, placed, steps)
         if made.spread == 0: return " · ".join([*words, "collapsed: all points equal"])
         if made.spread is not None: words.append(f"spread {made.spread:.2g} of their length")
         if made.share is not None and space.shape[1] > 2 and made.kind == "pca":
@@ -214,9 +214,9 @@ class Placing(OfSeries):
         placed, space = self.shown(k, kind)
         if placed is None: return {"note": f"waiting for {self.series!r} to be recorded"}
         frame, judged = quantised(placed.points), placed.trust
-        least = 0.25 if placed.made.kind == "pca" and placed.made.spread is not None else 0   # a collapse looks like one
+        vectors = placed.made.kind == "pca" and placed.made.spread is not None   # in units of their length
         return {**frame, "note": self.says(k, placed, space, frame["missing"]), "layout": placed.made.kind,
-                "of": placed.step, "drift": placed.made.drift, "least": least,
+                "of": placed.step, "drift": placed.made.drift, "least": 0.25 if vectors else 0,
                 "trust": None if judged is None else {"trustworthiness": judged.trustworthiness, "kept": judged.kept}}
 
     def drifts(self) -> dict[int, float]:
@@ -249,13 +249,19 @@ class Answering(Placing):
         "Where rows were in the last recorded steps, in the layout that is shown."
         steps, k = self.place()
         newest = k if k >= 0 else len(steps) - 1
-        if self.kind not in SLOW and newest >= 0:   # frames that nobody has seen yet are laid out now, unless that takes long
+        if self.kind not in SLOW and newest >= 0:   # frames that nobody has seen are laid out now, unless they are large
             for j in range(newest, max(newest - last, -1), -1):
                 x = self.features(j) if self.kind == "first two" else self.full(j)
                 if x.size <= 5_000_000: self.layouts.at(self.kind, steps[j], x)
         done = self.layouts.done.get(self.kind, {})
         near = sorted(step for step in list(done) if newest < 0 or step <= steps[newest])[-last:]
         return np.array([done[step].points[np.asarray(rows, int)] for step in near]).reshape(len(near), len(rows), 2)
+
+    def density(self, k: int = -1) -> np.ndarray:  # [n]
+        "Minus the logarithm of the mean distance to the ten nearest neighbours in the full space; kept for the page."
+        step = self.step_at(k)
+        if self._density is None or self._density[0] != step: self._density = step, density(self.full(k))
+        return self._density[1]
 
     def start_density(self) -> dict[str, Any]:
         "Compute the density on a thread, once at a time, and send it."
@@ -267,8 +273,7 @@ class Answering(Placing):
     def _send_density(self, k: int) -> None:
         step = self.step_at(k)
         try:
-            if self._density is None or self._density[0] != step: self._density = step, density(self.full(k))
-            reply = {"values": packed(self._density[1], "float32")}
+            reply = {"values": packed(self.density(k), "float32")}
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         self.send(*message({**reply, "news": "density", "step": step if self.history is not None else None}))
@@ -280,7 +285,7 @@ class Still(Answering):
     most = 30_000       # points of which a page takes images and neighbours along
 
     def settle(self, timeout: float = 120.0) -> bool:
-        "Wait until the newest frame has the layout that was asked for; False when it has not arrived in time or failed."
+        "Wait until the newest frame has the layout that was asked for; False when it has failed or takes longer."
         end = time.monotonic() + timeout
         while True:
             placed, _ = self.shown(-1)
@@ -321,7 +326,7 @@ class Still(Answering):
 
     def sketch(self, figure: Picture, k: int) -> None:
         if self.history is None: self.settle()
-        placed, space = self.shown(k)
+        placed, _ = self.shown(k)
         axes = figure.panel()
         axes.set_title(self.picture(k)["note"], fontsize=8, wrap=True)
         axes.set(xticks=[], yticks=[])
@@ -359,7 +364,7 @@ def still_points(
 
 # %% ../../nbs/07e_embedding.ipynb #c9cc692f
 class Embedding(Still, View):
-    "Every row as a point: laid out by PCA, UMAP or t-SNE, live or rewound, with colours, search, lasso, images and neighbours."
+    "Every row as a point: PCA, UMAP or t-SNE, live or rewound, with colours, search, lasso, images and neighbours."
 
     kind = traitlets.Enum(KINDS).tag(sync=True)     # the layout that is asked for
 
@@ -378,7 +383,7 @@ class Embedding(Still, View):
         title: str | None = None,
         height: int = 380,                          # pixels
         layout: str | None = None,                  # "pca", "umap", "tsne", "first two"; None: PCA, or points as given
-        renderer: str = "auto",                     # "webgl", "canvas"; "auto": WebGL for many points on a graphics card
+        renderer: str = "auto",                     # "webgl", "canvas"; "auto": WebGL on a graphics card
         space: Any = None,                          # the same as `features`
     ) -> None:
         if hasattr(images, "images"):
@@ -413,9 +418,9 @@ class Embedding(Still, View):
 
     def _came(self) -> None:
         "There is another layout to show: paint it where frames are painted."
-        if self.painter.thread is None: return self.refresh() if threading.current_thread() is threading.main_thread() else None
         self._news.set()
         self.painter.news()
+        if self.painter.thread is None and threading.current_thread() is threading.main_thread(): self.refresh()
 
     def follow(self) -> None:
         "Send a frame if the series has grown, the slider has moved or another layout is there."

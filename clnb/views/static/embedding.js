@@ -1067,8 +1067,8 @@ class Cloud {
     if (frame !== given) stage.note.textContent = frame.note;
     this.accept(frame);
     const n = track.n, moving = track.tick(clock), painter = this.painter;
-    if (!inks.inks) inks.update(n);
     inks.wantDensity(frame.step);
+    if (!inks.inks) inks.update(n);
     this.choose(n);
     const hurry = n > 200_000 && (moving || clock - (this.stirred ?? -1e9) < 170);
     const base = Math.max(0.8, Math.min(4, 5.2 - 0.9 * Math.log10(Math.max(n, 10))));
@@ -1079,7 +1079,7 @@ class Cloud {
     this.overlay();
     if (!n) stage.say(frame.note ?? "no points");
     stage.canvas.setAttribute("aria-label", `${stage.options.title}: ${many(n)} points, ${frame.layout ?? ""}`
-      + (inks.column ? `, coloured by ${inks.column.name}` : "") + (this.chosen ? `, ${this.count.textContent}` : ""));
+      + (inks.column ? `, hues show ${inks.column.name}` : "") + (this.chosen ? `, ${this.count.textContent}` : ""));
     Object.assign(stage.root.dataset, { points: n, drawn: frame.number ?? 0, zoom: camera.zoom.toFixed(3), renderer: painter.name,
       layout: frame.layout ?? "", thumbs, trails: this.trails.on ? this.trails.paths?.shape[0] ?? 0 : 0,
       part: painter.every > 1 ? 1 / painter.every : 1, paint: (performance.now() - clock).toFixed(1) });
