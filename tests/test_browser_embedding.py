@@ -407,3 +407,90 @@ def test_live_in_jupyterlab(make_notebook):
     assert page.evaluate("window.hacked") is None
     book.shot("07b-live")
     book.check()
+
+
+ASKING = """
+asked = []
+answer = view.answer
+def log(question):
+    asked.append(question)
+    return answer(question)
+view.answer = log
+"""
+
+
+def test_what_the_kernel_is_asked(make_notebook):
+    book = make_notebook(SETUP, ASKING, "view").run_all().check()
+    page, root = book.page, book.widget(2)
+    canvas = root.locator("canvas.clnb-canvas")
+    canvas.wait_for()
+    page.wait_for_timeout(500)
+    assert book.kernel("print(len(asked))") == "0"                       # images travel when they are looked at
+
+    root.get_by_label("search").fill("row:7")                            # thumbnails: one question for what is seen
+    root.get_by_label("search").press("Enter")
+    page.wait_for_timeout(300)
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for _ in range(6):
+        if int(data(page)["thumbs"]): break
+        page.mouse.wheel(0, -500)
+        page.wait_for_timeout(400)
+    page.wait_for_timeout(500)
+    drawn = int(data(page)["thumbs"])
+    assert 0 < drawn <= 150
+    sizes = book.kernel("print([len(q['rows']) for q in asked if q['ask'] == 'images' and q['size'] == 48])")
+    assert len(sizes.strip("[]").split(",")) <= 3 and drawn <= max(map(int, sizes.strip("[]").split(",")))
+    root.locator(".clnb-tip figure canvas").first.wait_for()             # hover: image and neighbours in the full space
+    assert root.locator(".clnb-tip figure").count() == 5
+    near = book.kernel("from clnb.layouts import nearest; print(nearest(x, [7], 5)[0][0].tolist())")
+    shown = root.locator(".clnb-tip").evaluate("e => e.dataset.row")
+    assert shown == "7" and len(near) > 5
+
+    zoom = data(page)["zoom"]                                            # new data resets neither camera nor selection
+    book.kernel("history.record(1, embedding=x + 0.01); history.record(2, embedding=x + 0.02)")
+    page.wait_for_timeout(700)
+    assert "step 2" in root.locator(".clnb-note").first.inner_text() and data(page)["zoom"] == zoom
+    assert book.kernel("print(shared.index.tolist())") == "[7]"
+
+    root.get_by_label("trails").check()
+    page.wait_for_timeout(500)
+    assert int(data(page)["trails"]) >= 2 and book.kernel("print(asked[-1]['ask'], asked[-1]['rows'])") == "trails [7]"
+    page.locator(".clnb").first.focus()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    assert book.kernel("print(len(shared))") == "0"
+    book.check()
+
+
+SLOW = """
+import numpy as np
+from clnb.run import History
+from clnb.views.embedding import Embedding
+labels = np.arange(400) % 4
+x = (np.random.default_rng(0).normal(size=(400, 16)) + 9 * np.eye(4, 16)[labels]).astype(np.float32)
+history = History()
+history.record(0, embedding=x)
+view = Embedding(history, labels=labels)
+"""
+
+
+def test_other_layouts_and_density_come_from_elsewhere(make_notebook):
+    book = make_notebook(SLOW, "view").run_all().check()
+    page, root = book.page, book.widget(1)
+    root.get_by_label("layout").select_option("tsne")
+    page.wait_for_function("() => document.querySelector('.clnb').dataset.layout === 'tsne'", timeout=120_000)
+    page.wait_for_timeout(900)
+    note = root.locator(".clnb-note").first.inner_text()
+    assert "trust" in note and "neighbours kept" in note and book.kernel("print(view.kind)") == "tsne"
+    book.kernel("history.record(1, embedding=x + 0.1)")
+    page.wait_for_function("() => /computed|of step 0/.test(document.querySelector('.clnb-note').textContent)", timeout=20_000)
+    page.wait_for_function("() => /^step 1 (?!.*computed)/.test(document.querySelector('.clnb-note').textContent)",
+                           timeout=120_000)
+    root.get_by_label("colour").select_option("density")
+    page.wait_for_function("() => document.querySelector('.clnb-bar')", timeout=20_000)
+    assert "density" in root.locator(".clnb-legend").inner_text()
+    book.kernel("view.kind = 'pca'")
+    page.wait_for_function("() => document.querySelector('.clnb').dataset.layout === 'pca'", timeout=20_000)
+    assert root.get_by_label("layout").input_value() == "pca"
+    book.check()

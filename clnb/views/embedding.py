@@ -249,7 +249,7 @@ class Answering(Placing):
         "Where rows were in the last recorded steps, in the layout that is shown."
         steps, k = self.place()
         newest = k if k >= 0 else len(steps) - 1
-        if self.kind not in SLOW and newest >= 0:   # frames that nobody has seen are laid out now, unless they are large
+        if self.kind not in SLOW and newest >= 0:   # frames nobody has seen are laid out now, unless large
             for j in range(newest, max(newest - last, -1), -1):
                 x = self.features(j) if self.kind == "first two" else self.full(j)
                 if x.size <= 5_000_000: self.layouts.at(self.kind, steps[j], x)
