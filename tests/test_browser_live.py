@@ -246,7 +246,8 @@ def test_spectrum_in_jupyterlab_follows_a_selection(make_notebook):
     book = make_notebook("import numpy as np\nfrom clnb.views import Spectrum\nfrom clnb.run import History\n"
                          "z = np.random.default_rng(0).standard_normal((80, 40))\nhistory = History()\n"
                          "history.record(0, embedding=z)\n"
-                         "view = Spectrum(history, images=np.random.default_rng(1).integers(0, 256, (80, 8, 8), dtype=np.uint8))",
+                         "images = np.random.default_rng(1).integers(0, 256, (80, 8, 8), dtype=np.uint8)\n"
+                         "view = Spectrum(history, images=images)",
                          "view").run_all()
     one = book.widget(1)
     canvas = one.locator("canvas.clnb-canvas")
