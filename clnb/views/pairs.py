@@ -330,7 +330,7 @@ class PairStill(PairAsked):
         force = np.abs(table.pull[at])
         for name, (ink, shape) in KINDS.items():
             if (here := what == name).any():
-                axes.scatter(table.similarity[at, here], force[here], 22, ink, shape, label=name)
+                axes.scatter(table.similarity[at, here], force[here], 22, ink, marker=shape, label=name)
         if (seen := force[(what != "") & (force > 1e-6 * np.nanmax(force))]).size:
             axes.set(yscale="log", ylim=(seen.min() / 1.5, seen.max() * 1.5))
         axes.legend(fontsize=7)
