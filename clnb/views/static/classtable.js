@@ -56,7 +56,7 @@ class Lines {
   constructor(stage) {
     const { options } = stage;
     Object.assign(this, { stage, names: options.classes.names, colours: options.classes.colours, labels: numbersOf(options.labels),
-      chosen: new Chosen(stage), most: 100, sortBy: "class", down: false, cursor: -1, part: false, whisper: whisper(stage) });
+      chosen: new Chosen(stage), most: 100, sortBy: "class", down: false, at: -1, part: false, whisper: whisper(stage) });
     this.C = this.names.length;
     this.columns = options.columns.map((c) => ({ ...c, values: unpack(c.values) }));
     this.total = this.count(() => true);
@@ -73,7 +73,7 @@ class Lines {
     if (this.columns.length || options.accuracy) stage.tools.append(this.onlyPart);
     const go = (by) => () => this.go(by);
     stage.keys = { ArrowDown: go(1), ArrowUp: go(-1), PageDown: go(10), PageUp: go(-10), Home: go(-1e9), End: go(1e9),
-      Enter: (event) => this.cursor >= 0 && this.take(this.order[this.cursor], event) };
+      Enter: (event) => this.at >= 0 && this.take(this.at, event) };
   }
 
   /** Rows of every class that `test` accepts; the last entry counts the unlabelled. */
@@ -169,14 +169,14 @@ class Lines {
 
   fill() {
     const shown = this.order.slice(0, this.most), top = this.box.scrollTop;
-    this.lines.replaceChildren(...shown.map((k, i) => this.line(k, i)));
+    this.lines.replaceChildren(...shown.map((k) => this.line(k)));
     this.box.scrollTop = top;
     this.more.hidden = shown.length >= this.order.length;
     this.more.textContent = `${thousands(this.order.length - shown.length)} more classes`;
     Object.assign(this.stage.root.dataset, { lines: shown.length, selected: this.chosen.count });
   }
 
-  line(k, i) {
+  line(k) {
     const part = this.total[k] ? this.selected[k] / this.total[k] : 0, fill = (share, ink) => `linear-gradient(to right, ${ink} ${100 * share}%, transparent ${100 * share}%)`;
     const cells = this.fields.map((field, j) => {
       const cell = make("td", { style: { textAlign: j ? "right" : "left", padding: "1px 6px", maxWidth: "16em", overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } }, field.text(k));
@@ -186,10 +186,10 @@ class Lines {
       return cell;
     });
     const line = make("tr", { "aria-selected": String(part > 0), style: { cursor: "pointer", borderTop: "1px solid var(--clnb-line)",
-      outline: i === this.cursor ? "2px solid #0072B2" : "", outlineOffset: "-2px" } }, ...cells);
+      outline: k === this.at ? "2px solid #0072B2" : "", outlineOffset: "-2px" } }, ...cells);
     line.dataset.class = k;
     line.title = part ? `${thousands(this.selected[k])} of ${thousands(this.total[k])} selected (${percent(this.selected[k], this.total[k])})` : "click: select these rows";
-    line.addEventListener("click", (event) => { this.cursor = i; this.take(k, event); });
+    line.addEventListener("click", (event) => { this.at = k; this.take(k, event); });
     return line;
   }
 
@@ -201,11 +201,10 @@ class Lines {
 
   go(by) {
     if (!this.order.length) return;
-    this.cursor = Math.max(0, Math.min(this.order.length - 1, (this.cursor < 0 ? (by > 0 ? -1 : 0) : this.cursor) + by));
-    if (this.cursor >= this.most) this.most = this.cursor + 100;
+    const line = Math.max(0, Math.min(this.order.length - 1, this.order.indexOf(this.at) + by)), k = (this.at = this.order[line]);
+    if (line >= this.most) this.most = line + 100;
     this.fill();
-    this.lines.children[this.cursor].scrollIntoView({ block: "nearest" });
-    const k = this.order[this.cursor];
+    this.lines.children[line].scrollIntoView({ block: "nearest" });
     this.whisper(this.fields.map((f) => `${f.title ?? f.name} ${f.text(k) || 0}`).join(", "));
   }
 }

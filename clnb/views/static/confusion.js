@@ -168,8 +168,7 @@ class Matrix {
     this.margins();
     const { count, inside } = { count: this.chosen.count, inside: this.judged };
     if (count) stage.note.textContent += ` · ${thousands(count)} selected${inside ? `, ${percent(this.right, inside)} of them correct` : ""}`;
-    Object.assign(stage.root.dataset, { cells: this.filled.length, selected: count, correct: this.right, edge: this.edge, cell: this.cell });
-    stage.canvas.setAttribute("aria-label", `${stage.options.title}: ${stage.note.textContent}`);
+    Object.assign(stage.root.dataset, { cells: this.filled.length, selected: count, correct: this.right, edge: this.edge, side: this.cell });
   }
 
   cells() {

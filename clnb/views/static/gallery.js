@@ -178,7 +178,7 @@ class Wall {
     this.back.disabled = !this.page;
     this.next.disabled = from + this.most >= many;
     this.back.hidden = this.next.hidden = many <= this.most;
-    if (held && this.order.length) this.focus(0);
+    if (held && this.order.length) this.tiles.get(this.order[0]).focus();
     this.images.want(this.order);
   }
 

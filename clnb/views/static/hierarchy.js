@@ -125,7 +125,6 @@ class Icicle {
     if (this.chosen.count) stage.note.textContent += ` · ${thousands(this.chosen.count)} selected`;
     Object.assign(stage.root.dataset, { nodes: this.tree.level.length, selected: this.chosen.count, from: this.from, to: this.to,
       zoom: this.zoom ? `${this.zoom.level},${this.zoom.group}` : "" });
-    stage.canvas.setAttribute("aria-label", `${stage.options.title}: ${stage.note.textContent}`);
   }
 
   /** The part of 0 … 1 that is looked at: the node of the zoom, where it still is. */
