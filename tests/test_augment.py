@@ -1,6 +1,9 @@
 "The batched augmentations against torchvision, sample by sample, and their laws, faults and properties."
 
 import math
+import multiprocessing
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -70,6 +73,75 @@ CHANGES = {
 def test_compiled_and_torch_forms_agree(name, shape):
     fast, plain, _ = both_ways(CHANGES[name], images(shape))
     assert torch.allclose(fast, plain, atol=5e-6)
+
+
+CHAINS = {
+    "crop last": A.Compose([A.HorizontalFlip(), A.ColorJitter(0.8, 0.8, 0.8, 0.2), A.RandomResizedCrop(24)]),
+    "two crops": A.Compose([A.RandomResizedCrop(40), A.RandomResizedCrop((16, 20)), A.HorizontalFlip(),
+                            A.HorizontalFlip()]),
+    "torch in the middle": A.Compose([A.Grayscale(0.5), A.Affine(20), A.GaussianBlur(5), A.Noise(0.1),
+                                      A.Solarize(0.5)]),
+    "in one another": A.Compose([A.Compose([A.RandomResizedCrop(36), A.Grayscale()]), A.Compose([A.GaussianBlur(23)])]),
+    "byol": A.Compose([A.RandomResizedCrop(32), A.HorizontalFlip(), A.ColorJitter(0.4, 0.4, 0.2, 0.1, 0.8),
+                       A.Grayscale(), A.GaussianBlur(5, p=0.5), A.Solarize(p=0.5)]),
+}
+
+
+@pytest.mark.parametrize("count", [1, 3, 70])
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_are_their_steps_one_after_the_other(name, count):
+    x, aug = (images((count, 3, 33, 41)) * 255).to(torch.uint8), CHAINS[name]
+    params, kept = aug.draw(x, generator(1)), x.clone()
+    y = aug.apply(x, params)
+    step_by_step = x.double() / 255
+    for part in params.parts:
+        step_by_step = part.maker.apply(step_by_step, part)
+    assert torch.allclose(y.double(), step_by_step, atol=1e-5) and x.equal(kept)
+
+
+def test_a_chain_takes_images_of_any_layout_and_of_leaves():
+    x, aug = images((9, 3, 34, 30)), A.simclr(40)
+    params = aug.draw(x, generator(0))
+    y = aug.apply(x, params)
+    assert y.equal(aug.apply(x.to(memory_format=torch.channels_last), params))
+    assert y.equal(aug.apply(x.mT.contiguous().mT, params))
+    with torch.no_grad():
+        assert y.equal(aug.apply(x.clone().requires_grad_(), params))
+    chosen = torch.arange(9).flip(0)
+    assert y.flip(0).equal(aug.apply(x.flip(0), params.select(chosen)))
+
+
+def test_threads_at_the_same_time_get_the_same_views():
+    x, aug = images((64, 3, 48, 48)), A.simclr(48)
+    expected = [aug(x, generator(seed)) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: aug(x, generator(seed)), range(8)))
+    assert all(a.equal(b) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
+def test_a_forked_process_makes_views():
+    x, aug = images((64, 3, 48, 48)), A.simclr(48)
+    expected = aug(x, generator(3))
+
+    def work():
+        y = aug(x, generator(3))
+        torch.set_num_threads(1)             # torch's own threads do not survive a fork
+        os._exit(0 if y.equal(expected) else 1)
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(30)
+    hung = child.is_alive()
+    child.kill()
+    assert not hung and child.exitcode == 0
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 9, 11, 23, 31])
+def test_blurs_of_every_kernel_are_torchvisions(kernel):
+    x = images((4, 3, 18, 29))
+    y, params = A.GaussianBlur(kernel, (0.5, 9.0), p=1).with_params(x, generator(3))
+    assert torch.allclose(y, each(x, lambda im, i: V.gaussian_blur(im, kernel, params["sigma"][i].item())), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
