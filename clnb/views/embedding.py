@@ -61,7 +61,7 @@ class Layouts:
         self.arrived, self.numbers, self.lock = arrived, numbers, threading.RLock()
         self.done: dict[str, dict[int, Placed]] = {}
         self.asked: tuple[str, int, str, Future] | None = None      # the one that is being computed
-        self.trouble: dict[tuple[str, int, str], str] = {}
+        self.trouble: dict[tuple[str, int], tuple[str, str]] = {}   # the mark of features that failed, and why
 
     def near(self, kind: str, step: int) -> Placed | None:
         "The layout of this kind nearest in time."
@@ -91,7 +91,7 @@ class Layouts:
         try:
             self.keep(kind, step, mark, future.result())
         except Exception as error:
-            self.trouble[kind, step, mark] = f"{type(error).__name__}: {error}"
+            self.trouble[kind, step] = mark, f"{type(error).__name__}: {error}"
 
     def at(self, kind: str, step: int, features: np.ndarray) -> Placed:
         "The layout of these features, or the one to show meanwhile."
@@ -104,16 +104,16 @@ class Layouts:
         if found is not None and found.mark == mark: return found
         near = self.near(kind, step)
         if near is None or len(near.points) != len(features): near = self.fast("pca", step, features)
-        if self.asked is None and (kind, step, mark) not in self.trouble:
+        if self.asked is None and self.trouble.get((kind, step), ("", ""))[0] != mark:
             try:
                 future = worker().submit(features, kind, reference=near.points)
                 self.asked = (kind, step, mark, future)
                 future.add_done_callback(lambda _: self.arrived())
             except Exception as error:
-                self.trouble[kind, step, mark] = f"{type(error).__name__}: {error}"
+                self.trouble[kind, step] = mark, f"{type(error).__name__}: {error}"
         return near
 
-    def says(self, kind: str, step: int, features: np.ndarray, shown: Placed, steps: bool) -> list[str]:
+    def says(self, kind: str, step: int, shown: Placed, steps: bool) -> list[str]:
         "What the reader must know about a slow layout that is not the one of this step."
         name, said = NAMES[kind], []
         if kind not in SLOW: return []
@@ -121,8 +121,8 @@ class Layouts:
         elif steps and shown.step != step: said.append(f"{name} of step {shown.step:,}")
         if self.asked is not None and self.asked[0] == kind:
             said.append(f"{name}{f' of step {self.asked[1]:,}' if steps else ''} is being computed")
-        elif (wrong := self.trouble.get((kind, step, mark_of(features)))) is not None:
-            said.append(f"no {name}: {wrong}")
+        elif shown.made.kind != kind and (kind, step) in self.trouble:
+            said.append(f"no {name}: {self.trouble[kind, step][1]}")
         return said
 
 # %% ../../nbs/07e_embedding.ipynb #6b1b0119
@@ -187,21 +187,20 @@ class Placing(OfSeries):
 
     def judge(self, placed: Placed, space: np.ndarray) -> None:
         "Measure how far a layout may be believed, at most every `judge_every` seconds."
-        rare = self.history is None or placed.made.kind in SLOW or time.monotonic() - self._judged > self.judge_every
-        if placed.trust is None and space.shape[1] > 2 and rare:
+        due = self._all_judged or placed.made.kind in SLOW or time.monotonic() - self._judged > self.judge_every
+        if placed.trust is None and space.shape[1] > 2 and due:
             placed.trust = trust(space, placed.points)
             self._judged, self._believed = time.monotonic(), placed
 
-    def says(self, k: int, placed: Placed, space: np.ndarray, missing: int) -> str:
-        "The line above the picture."
-        step, steps, made = self.step_at(k), self.history is not None, placed.made
-        words = ([f"step {step:,}"] if steps else []) + [f"{len(space):,} points"]
+    def says(self, placed: Placed, kind: str, step: int, missing: int) -> str:
+        "The line above the picture of a layout, when `kind` at `step` was asked for."
+        steps, made = self.history is not None, placed.made
+        words = ([f"step {step:,}"] if steps else []) + [f"{len(made.points):,} points"]
         words += [f"{missing:,} missing"] if missing else []
-        words += self.layouts.says(self.kind, step, space, placed, steps)
+        words += self.layouts.says(kind, step, placed, steps)
         if made.spread == 0: return " · ".join([*words, "collapsed: all points equal"])
         if made.spread is not None: words.append(f"spread {made.spread:.2g} of their length")
-        if made.share is not None and space.shape[1] > 2 and made.kind == "pca":
-            words.append(f"plane keeps {made.share:.0%} of the variance")
+        if made.kind == "pca" and made.spread is not None: words.append(f"plane keeps {made.share:.0%} of the variance")
         judged = placed if placed.trust is not None else self._believed
         if judged is not None and judged.made.kind == made.kind:
             of = f" (step {judged.step:,})" if steps and judged.step != placed.step else ""
@@ -209,15 +208,13 @@ class Placing(OfSeries):
         if made.drift is not None: words.append(f"drift {made.drift:.2g}")
         return " · ".join(words)
 
-    def part(self, k: int, kind: str | None = None) -> dict[str, Any]:
-        "The places at position `k` and what is said about them, as the page expects them."
-        placed, space = self.shown(k, kind)
-        if placed is None: return {"note": f"waiting for {self.series!r} to be recorded"}
-        frame, judged = quantised(placed.points), placed.trust
+    def part(self, placed: Placed, kind: str, step: int) -> dict[str, Any]:
+        "The places of a layout and what is said about them, as the page expects them."
+        frame, found = quantised(placed.points), placed.trust
         vectors = placed.made.kind == "pca" and placed.made.spread is not None   # in units of their length
-        return {**frame, "note": self.says(k, placed, space, frame["missing"]), "layout": placed.made.kind,
+        return {**frame, "note": self.says(placed, kind, step, frame["missing"]), "layout": placed.made.kind,
                 "of": placed.step, "drift": placed.made.drift, "least": 0.25 if vectors else 0,
-                "trust": None if judged is None else {"trustworthiness": judged.trustworthiness, "kept": judged.kept}}
+                "trust": None if found is None else {"trustworthiness": found.trustworthiness, "kept": found.kept}}
 
     def drifts(self) -> dict[int, float]:
         "Drift of every layout of the present kind that has been shown, by step."
@@ -231,19 +228,24 @@ class Answering(Placing):
     name, size = "embedding", (5.6, 3.6)
 
     def picture(self, k: int) -> dict[str, Any]:
-        return self.part(k)
+        placed, _ = self.shown(k)
+        if placed is None: return {"note": f"waiting for {self.series!r} to be recorded"}
+        return self.part(placed, self.kind, self.step_at(k))
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         ask = question["ask"]
-        if ask == "images" and self.images is not None:
-            size = min(max(int(question.get("size", 96)), 8), 96)
-            return {"images": packed(pixels(self.images, question["rows"][:400], size))}
+        if ask == "images" and self.images is not None: return self.tiles(question["rows"][:400], question)
         if ask == "neighbours":
             rows, distances = nearest(self.full(self.place()[1]), [int(question["row"])], self.neighbours)
-            return {"rows": packed(rows[0], "uint32"), "distances": packed(distances[0], "float32")}
+            bring = self.tiles(rows[0], question) if "size" in question and self.images is not None else {}
+            return {"rows": packed(rows[0], "uint32"), "distances": packed(distances[0], "float32"), **bring}
         if ask == "trails": return {"points": packed(self.trails(question["rows"][:1000]), "float32")}
         if ask == "density": return self.start_density()
         return super().answer(question)
+
+    def tiles(self, rows: Sequence[int], question: dict[str, Any]) -> dict[str, Any]:
+        "Images of rows, as large as the question asks."
+        return {"images": packed(pixels(self.images, rows, min(max(int(question.get("size", 96)), 8), 96)))}
 
     def trails(self, rows: Sequence[int], last: int = 12) -> np.ndarray:  # [T, m, 2]
         "Where rows were in the last recorded steps, in the layout that is shown."
@@ -302,6 +304,9 @@ class Still(Answering):
         if self.history is None: self.settle()
         x = self.features(-1)   # a page stays below some ten megabytes
         self._kept = (super().kept(max(min(frames, 2_500_000 // max(len(x), 1)), 2)) if x is not None else [-1])
+        self._all_judged = True     # nobody waits: every frame of the page gets its own number
+        for k in self._kept: self.shown(k)
+        self._all_judged = self.history is None
         return self._kept
 
     def atlas(self) -> dict[str, Any]:
@@ -315,13 +320,13 @@ class Still(Answering):
         if self._density is not None: bring["density"] = packed(self._density[1], "float32")
         return bring | {"layouts": self.carried(placed.made.kind)}
 
-    def carried(self, shown: str) -> dict[str, dict[str, Any]]:
+    def carried(self, shown: str) -> dict[str, dict[int, Any]]:
         "Further layouts for a page, by kind and step: those already computed, and what is computed at once."
-        out, positions = {}, self._kept or [-1]
-        for kind in self.kinds:
-            there = {self.step_at(k): k for k in positions}
-            if kind in SLOW: there = {step: k for step, k in there.items() if step in self.layouts.done.get(kind, {})}
-            if kind != shown and there: out[kind] = {step: self.part(k, kind) for step, k in there.items()}
+        out, most = {}, len(self._kept) or 1
+        for kind in (kind for kind in self.kinds if kind != shown):
+            if kind in SLOW: found = list(self.layouts.done.get(kind, {}).values())[-most:]
+            else: found = [self.shown(k, kind)[0] for k in self._kept or [-1]]
+            if found: out[kind] = {placed.step: self.part(placed, kind, placed.step) for placed in found}
         return out
 
     def sketch(self, figure: Picture, k: int) -> None:
@@ -395,6 +400,7 @@ class Embedding(Still, View):
         if (space := features if features is not None else space) is not None: self.space = self.matrix(space)
         self.images, self.series, self.neighbours, self.layouts = images, name, neighbours, Layouts(self._came)
         self._judged, self._believed, self._kept, self._counting, self._density = -1e9, None, [], None, None
+        self._all_judged = history is None
         self._news, self.columns = threading.Event(), columns_of(labels, classes, colours, columns)
         plane = self.source is not None and self.source.shape[1] <= 2
         self.kinds = ("first two",) if plane and self.space is None else tuple(KINDS)

@@ -531,12 +531,16 @@ class Images {
   async get(rows) {
     const missing = [...rows].filter((r) => !this.there.has(r));
     if (missing.length) {
-      const reply = await this.stage.ask({ ask: "images", rows: missing, size: this.size }), all = unpack(reply.images);
-      const [count, ...shape] = all.shape, one = all.length / count;
-      for (let i = 0; i < count; i++) this.there.set(missing[i], { pixels: all.slice(i * one, (i + 1) * one), shape });
-      while (this.there.size > this.most) this.there.delete(this.there.keys().next().value);
+      const reply = await this.stage.ask({ ask: "images", rows: missing, size: this.size });
+      this.take(missing, unpack(reply.images));
     }
     return [...rows].map((r) => this.there.get(r));
+  }
+
+  take(rows, all) {
+    const [count, ...shape] = all.shape, one = all.length / count;
+    for (let i = 0; i < count; i++) this.there.set(rows[i], { pixels: all.slice(i * one, (i + 1) * one), shape });
+    while (this.there.size > this.most) this.there.delete(this.there.keys().next().value);
   }
 
   /** A drawable of a row that has arrived. */
@@ -718,7 +722,7 @@ class Tooltip {
   }
 
   async friends(row, asked, current) {
-    const { stage, inks, frame } = this.cloud, reply = await stage.ask({ ask: "neighbours", row });
+    const { stage, inks, frame } = this.cloud, reply = await stage.ask({ ask: "neighbours", row, size: this.images.size });
     const rows = [...unpack(reply.rows)], distances = unpack(reply.distances);
     if (!current()) return;
     this.near = rows;
@@ -729,6 +733,7 @@ class Tooltip {
       + (of ? ` (step ${steps[steps.length - 1]})` : "")), make("div", { className: "clnb-thumbs" }, ...figures));
     this.speak(`row ${row}, ${inks.labelOf(row)}; nearest: ${rows.map((r) => inks.labelOf(r)).join(", ")}`);
     if (!stage.options.images || !rows.length) return;
+    if (reply.images) this.images.take(rows, unpack(reply.images));
     const pictures = await this.images.get(rows);
     if (current()) pictures.forEach((p, i) => figures[i].prepend(thumbnail(p.pixels, p.shape, 40)));
   }
@@ -1074,7 +1079,7 @@ class Cloud {
     const base = Math.max(0.8, Math.min(4, 5.2 - 0.9 * Math.log10(Math.max(n, 10))));
     painter.draw(stage, { track, camera, inks: inks.inks, hidden: inks.hidden, chosen: this.chosen, marks: this.marks, hurry,
       radius: base * Math.min(2, camera.zoom ** 0.3), strength: this.strength });
-    const thumbs = moving ? 0 : this.thumbs.draw(clock - (this.stirred ?? -1e9) < 100);
+    const thumbs = moving && n > 100_000 ? 0 : this.thumbs.draw(clock - (this.stirred ?? -1e9) < 100);
     this.trails.draw(frame);
     this.overlay();
     if (!n) stage.say(frame.note ?? "no points");
