@@ -16,7 +16,20 @@ from clnb import losses, metrics
 from clnb.core import Picture
 from clnb.run import History
 from clnb.views import Circle, CollapseMonitor, Controls, Curves, NegativeWeights, Spectrum
-from clnb.views.live import allowed, decimate, directions, ends_of, loss_at, reading, smoothed, spectrum_of
+from clnb.views.live import (
+    allowed,
+    by_moments,
+    decimate,
+    directions,
+    ends_of,
+    exactly,
+    loss_at,
+    matrix,
+    reading,
+    small_images,
+    smoothed,
+    spectrum_of,
+)
 from clnb.views.playgrounds import LOSSES, circle_forces, negative_weights
 
 EVIL = "<img src=x onerror=alert(1)></script>"
@@ -100,6 +113,29 @@ def test_spectrum_numbers_are_those_of_metrics():
     assert found["effective rank"] == float(metrics.effective_rank(metrics.singular_values(z)))
     assert "rank 0" in spectrum_of(np.ones((9, 4)))["text"]
     assert "not finite" in spectrum_of(np.full((9, 4), np.nan))["text"]
+
+
+@pytest.mark.parametrize("shift", [0, 1, 300])
+def test_many_rows_have_the_spectrum_of_the_decomposition(shift):
+    z = torch.randn(20_000, 24, generator=torch.Generator().manual_seed(0)) * 10 ** -torch.linspace(0, 4, 24) + shift
+    (exact_s, exact_n), (s, n) = exactly(z.double()), by_moments(z)
+    assert np.allclose(s, exact_s, rtol=1e-4, atol=1e-7 * max(shift, 1) * len(z) ** 0.5)
+    assert n == {name: pytest.approx(value, rel=1e-3) for name, value in exact_n.items()}
+    assert by_moments(torch.ones(50, 3))[1] == {} and by_moments(torch.zeros(50, 3))[1] == {}
+    wide = torch.randn(60_000, 64, generator=torch.Generator().manual_seed(1))       # takes this way by itself
+    assert np.array_equal(spectrum_of(wide)["values"], by_moments(matrix(wide))[0])
+
+
+def test_small_images_are_bytes_of_the_right_shape():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (5, 3, 20, 40), dtype=np.uint8)
+    assert np.array_equal(small_images(x, [3, 1]), x[[3, 1]])
+    assert np.array_equal(small_images(x.transpose(0, 2, 3, 1), [2]), x[[2]])
+    assert np.array_equal(small_images(torch.as_tensor(x) / 255, [2]), x[[2]])
+    assert np.array_equal(small_images(x[:, 0], [0]), x[:1, :1])
+    halved = small_images(x, [0], 20)[0]
+    assert np.abs(halved - x[0].reshape(3, 10, 2, 20, 2).mean((2, 4))).max() <= 0.5 and halved.dtype == np.uint8
+    with pytest.raises(ValueError, match=r"images are \[n, C, H, W\]"): small_images(np.zeros((3, 4)), [0])
 
 
 def test_spectrum_walks_over_the_recorded_steps():

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['GAUGES', 'WAITING', 'decimate', 'smoothed', 'histories_of', 'is_array', 'LiveView', 'reading', 'CurveLines',
            'CurveStill', 'Curves', 'allowed', 'knob', 'Pace', 'clock', 'Steering', 'Snapshots', 'Controls', 'matrix',
-           'spectrum_of', 'Directions', 'directions', 'settled', 'ends_of', 'is_history', 'arrays_or_histories',
-           'small_images', 'label_numbers', 'Spectra', 'marked', 'SpectrumEnds', 'SpectrumPage', 'SpectrumStill',
-           'Spectrum', 'loss_at', 'Watch', 'CollapseMonitor']
+           'spectrum_of', 'exactly', 'moments', 'by_moments', 'Directions', 'directions', 'settled', 'ends_of',
+           'is_history', 'arrays_or_histories', 'small_images', 'label_numbers', 'Spectra', 'marked', 'SpectrumEnds',
+           'SpectrumPage', 'SpectrumStill', 'Spectrum', 'loss_at', 'Watch', 'CollapseMonitor']
 
 # %% ../../nbs/07a_live.ipynb #c1869084
 import html
@@ -493,15 +493,49 @@ def spectrum_of(
     z = matrix(values)
     size = f"{len(z)} × {z.shape[1]}"
     if not z.isfinite().all(): return {"values": np.zeros(0), "text": f"not finite · {size}", "shape": list(z.shape)}
+    found, numbers = by_moments(z) if len(z) > 4 * z.shape[1] and z.numel() * z.shape[1] > 2e8 else exactly(z)
+    result = {"values": found, "shape": list(z.shape)}
+    if not numbers: return {**result, "text": f"all rows are equal: rank 0 · {size}"}
+    text = " · ".join([*(f"{name} {value:.3g}" for name, value in numbers.items()), size])
+    return {**result, **numbers, "text": text}
+
+
+def exactly(
+    z: torch.Tensor,        # [n, d]
+) -> tuple[np.ndarray, dict[str, float]]:   # singular values, and the numbers; {} where all rows are equal
+    "By singular value decompositions."
     found = singular_values(z)
-    result = {"values": found.numpy(), "shape": list(z.shape)}
     try:
         numbers = {"RankMe": rank_me(z), "effective rank": effective_rank(found),
                    "participation ratio": participation_ratio(z)}
-    except ValueError: return {**result, "text": f"all rows are equal: rank 0 · {size}"}
-    numbers = {name: float(value) for name, value in numbers.items()}
-    text = " · ".join([*(f"{name} {value:.3g}" for name, value in numbers.items()), size])
-    return {**result, **numbers, "text": text}
+    except ValueError: return found.numpy(), {}
+    return found.numpy(), {name: float(value) for name, value in numbers.items()}
+
+# %% ../../nbs/07a_live.ipynb #713c0085
+def moments(
+    x: np.ndarray,      # [n, d] finite
+) -> tuple[np.ndarray, np.ndarray]:     # mean row [d] and sum of squares about it [d, d], float64
+    "Mean and moments in double precision, a few thousand rows at a time."
+    mean, total = x.mean(0, dtype=np.float64), np.zeros((x.shape[1], x.shape[1]))
+    for rows in range(0, len(x), 8192):
+        part = x[rows: rows + 8192] - mean
+        total += part.T @ part
+    return mean, total
+
+
+def by_moments(
+    z: torch.Tensor,        # [n, d]
+) -> tuple[np.ndarray, dict[str, float]]:   # as `exactly`
+    "By the eigenvalues of the moments, for many rows."
+    mean, centred = moments(z.numpy())
+    whole = centred + len(z) * np.outer(mean, mean)
+    found, raw = (np.sqrt(np.linalg.eigvalsh(m)[::-1].clip(0)) for m in (centred, whole))
+    if found[0] <= 1e-7 * raw[0] or raw[0] == 0: return found, {}
+    share = raw / raw.sum() + 1e-7
+    numbers = {"RankMe": np.exp(-(share * np.log(share)).sum()),
+               "effective rank": effective_rank(torch.from_numpy(found)),
+               "participation ratio": (found**2).sum() ** 2 / (found**4).sum()}
+    return found, {name: float(value) for name, value in numbers.items()}
 
 # %% ../../nbs/07a_live.ipynb #89759bd7
 class Directions(NamedTuple):
@@ -517,18 +551,18 @@ def directions(
     count: int = 32,    # how many directions at most
 ) -> Directions:
     "Right singular vectors of the centred rows, in double precision; the longer tail of each lies at its high end."
-    x = matrix(values).double().numpy()
-    x = x - x.mean(0)
+    x = matrix(values).numpy()
     wide = x.shape[1] > x.shape[0]
-    squares, found = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+    mean, total = (x.mean(0, dtype=np.float64), None) if wide else moments(x)
+    squares, found = np.linalg.eigh((x - mean) @ (x - mean).T if wide else total)
     count = min(count, len(squares))
-    size = np.sqrt(np.maximum(squares[::-1][:count], 0))
-    found, total = found[:, ::-1][:, :count], np.einsum("nd,nd->", x, x)
+    size, whole = np.sqrt(np.maximum(squares[::-1][:count], 0)), squares.clip(0).sum()
     size[size <= 1e-7 * size.max(initial=0)] = 0        # what the squares cannot tell from zero
-    vectors = x.T @ found / np.where(size > 0, size, np.inf) if wide else found * (size > 0)
-    coordinates = x @ vectors
+    found = found[:, ::-1][:, :count]
+    vectors = (x - mean).T @ found / np.where(size > 0, size, np.inf) if wide else found * (size > 0)
+    coordinates = np.concatenate([(x[i: i + 8192] - mean) @ vectors for i in range(0, len(x), 8192)])
     sign = settled(coordinates)
-    return Directions(size, vectors * sign, coordinates * sign, size**2 / total if total > 0 else size)
+    return Directions(size, vectors * sign, coordinates * sign, size**2 / whole if whole > 0 else size)
 
 
 def settled(
@@ -576,16 +610,19 @@ def small_images(
 ) -> np.ndarray:                # uint8 [k, 1 or 3, h, w]
     "Some images as bytes for the page. Raises `ValueError` for a shape that cannot be an image."
     x = images[np.asarray(rows, np.int64)]
-    x = (x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x))).detach().cpu()
+    x = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
     if x.ndim == 3: x = x[:, None]
     if x.ndim != 4:
         raise ValueError(f"images are [n, C, H, W], [n, H, W, C] or [n, H, W]; got {[len(images), *x.shape[1:]]}")
-    if x.shape[1] > 4 and x.shape[3] <= 4: x = x.permute(0, 3, 1, 2)
+    if x.shape[1] > 4 and x.shape[3] <= 4: x = x.transpose(0, 3, 1, 2)
     x = x[:, :3] if x.shape[1] >= 3 else x[:, :1]
-    x = x.float().nan_to_num(0).clamp(0, 1) * 255 if x.is_floating_point() or x.dtype == torch.bool else x
+    if x.dtype.kind in "fb": x = np.nan_to_num(x.astype(np.float32)).clip(0, 1) * 255
     shrink = -(-max(x.shape[2:]) // largest)
-    if shrink > 1: x = torch.nn.functional.avg_pool2d(x.float(), [min(shrink, side) for side in x.shape[2:]])
-    return (x + 0.5 if x.is_floating_point() else x).byte().numpy()
+    if shrink > 1:
+        h, w = (max(side // shrink, 1) for side in x.shape[2:])
+        tall, broad = (min(shrink, side) for side in x.shape[2:])
+        x = x[:, :, : h * tall, : w * broad].reshape(*x.shape[:2], h, tall, w, broad).mean((3, 5))
+    return (x + 0.5 if x.dtype.kind == "f" else x).astype(np.uint8)
 
 
 def label_numbers(
