@@ -63,7 +63,8 @@ def views(n=60):
     (["b", None, float("nan")], [0, -1, -1], ["b"]),
     ([True, False], [1, 0], ["0", "1"]),
     ([], [], []),
-    (np.array([2**40], dtype=object) * 0, [0], ["0"]),
+    ([10, None, 2], [10, -1, 2], [str(k) for k in range(11)]),
+    (np.array([True, None], dtype=object), [1, -1], ["0", "1"]),
 ])
 def test_labels_of_any_kind(values, numbers, names):
     found, called = class_numbers("label", values)
@@ -176,6 +177,7 @@ def test_confusion_follows_a_history():
 @pytest.mark.parametrize("make, said", [
     (lambda: Confusion([0, 1], [0]), "'predictions' has 1 rows, but there are 2 labels"),
     (lambda: Confusion([0, 1]), "needs predictions"),
+    (lambda: Confusion([0, 1], History(), probabilities=[1.0, 1.0]), "record the probabilities"),
     (lambda: Confusion([0, 1], np.zeros((2, 2, 2))), r"scores \[n, classes\]"),
     (lambda: Confusion([0, 1], [0, 1], probabilities=[3.0, 1.0]), "take a softmax"),
     (lambda: Confusion([0, 1], [0, 3], probabilities=[[0.5, 0.5]] * 2), "one column per class"),
@@ -269,7 +271,7 @@ def test_few_missing_and_many_rows():
     big = Neighbours(rng().normal(size=(25_000, 4)).astype(np.float32), k=3)
     reply = big.answer({"ask": "neighbours", "rows": list(range(20_000))})
     assert 64 <= len(array(reply["asked"])) <= 2000 and array(reply["asked"])[-1] == 19_999
-    assert "by_step" not in big.atlas()
+    assert big.atlas() == {}
 
 
 def test_neighbours_walk_through_a_history():

@@ -41,6 +41,8 @@ def class_numbers(
     x, names = host(values), check_names(what, names)
     if x.ndim != 1:
         raise ValueError(f"{what!r} needs one class per row, a list [n]; got the shape {list(x.shape)}")
+    if x.dtype.kind == "O" and all(value is None or isinstance(value, (int, float, np.number)) for value in x):
+        x = np.array([np.nan if value is None else value for value in x], float)
     if x.dtype.kind in "OUS":
         known = np.array([value is not None and value == value for value in x.tolist()], bool)
         levels, inverse = np.unique(x[known].astype(str), return_inverse=True)
@@ -124,6 +126,7 @@ class GalleryParts:
     "What a `Gallery` carries, answers and draws still."
 
     name, size = "gallery", (6.4, 3.4)
+    carries = 20_000        # images that a page takes along, at most
 
     def picture(self, k: int) -> dict[str, Any]:
         return {"note": f"{self.count:,} images"}
@@ -133,7 +136,7 @@ class GalleryParts:
         return {"images": packed(pixels(self.images, question["rows"][:1024], 96))}
 
     def atlas(self) -> dict[str, Any]:
-        return image_atlas(self.images, self.count) if self.count else {}
+        return image_atlas(self.images, self.count) if 0 < self.count <= self.carries else {}
 
     def shown(self) -> np.ndarray:
         "Rows of the first page: the selected ones, or the sample."
@@ -303,7 +306,8 @@ class ConfusionParts(OfSeries):
         rings = np.nonzero(table(self.labels[picked], found[0][picked], count))
         axes.scatter(rings[1], rings[0], s=(170 / count) ** 2, marker="s", facecolors="none", edgecolors=PALETTE[1])
         for i, j in zip(*np.nonzero(counts), strict=True):
-            axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color="w" if share[i, j] > 0.5 else "k")
+            axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=min(7, 90 / count),
+                      color="w" if share[i, j] > 0.5 else "k")
 
 # %% ../../nbs/07f_linked.ipynb #4ac2efc8
 class Confusion(ConfusionParts, View):
@@ -323,8 +327,11 @@ class Confusion(ConfusionParts, View):
         if predictions is None: predictions = probabilities
         if predictions is None:
             raise ValueError("Confusion needs predictions: classes [n], scores [n, classes] or a History; got None")
+        if history is not None and probabilities is not None:
+            raise ValueError("probabilities belong to predictions [n], but a History was given; record the "
+                             f"probabilities [n, classes] themselves as {series!r}")
         self.given, self.series, self.history = (None if history is not None else predictions), series, history
-        self.probabilities = probabilities if history is None else None
+        self.probabilities = probabilities
         if history is None: classes = names_of_both(labels, predictions, classes)
         self.labels, self.names = class_numbers("labels", labels, classes)
         if history is None: self.picture(-1)     # what does not fit together is an error here
@@ -381,8 +388,9 @@ class TableParts(OfSeries):
         axes.barh(names, total[first], color=PALETTE[5], label="all")
         if picked.any():
             axes.barh(names, picked[first], color=PALETTE[1], label="selected")
-            axes.legend(fontsize=7, frameon=False)
+            figure.legend(fontsize=7, frameon=False, loc="outside lower left", ncols=2)
         axes.invert_yaxis()
+        axes.tick_params(axis="y", labelsize=7)
         if chosen is None: return
         axes = figure.panel(1, 2, 2, "", x="accuracy")
         axes.barh(names, means_by_class(np.where(chosen >= 0, self.labels, -1), self.labels == chosen, count)[first],
@@ -438,7 +446,7 @@ class NeighbourParts(OfSeries):
 
     name, size = "neighbours", (6.4, 2.6)
     room = 8_000_000        # bytes of neighbours in a page
-    search = 20_000         # rows up to which a page takes the neighbours of all of them along
+    carries = 20_000        # rows whose images and neighbours a page takes along, at most
 
     def features(self, k: int) -> np.ndarray | None:  # [n, d]
         "The space at position `k`; None when nothing has been recorded yet."
@@ -479,10 +487,10 @@ class NeighbourParts(OfSeries):
 
     def atlas(self) -> dict[str, Any]:
         x = self.features(-1)
-        if x is None or not len(x): return {}
+        if x is None or not 0 < len(x) <= self.carries: return {}
         bring = image_atlas(self.images, len(x)) if self.images is not None else {}
-        if not 1 < len(x) <= self.search: return bring
-        fit = int(self.room // (8 * len(x) * max(self.k, 1)))
+        if len(x) < 2: return bring
+        fit = int(min(self.room // (8 * len(x) * self.k), 4e11 // (len(x) ** 2 * x.shape[1] or 1)))   # a minute or so
         steps, at = [int(step) for step in self.recorded()], [-1]
         if steps and fit >= 2: at = super().kept(min(60, fit))
         found = {str(steps[p] if steps else "newest"): self.near(np.arange(len(x)), p) for p in at
@@ -624,6 +632,7 @@ class HierarchyParts(OfSeries):
     "Frames and stills of a `Hierarchy`."
 
     name, size = "hierarchy", (6.4, 2.8)
+    room = 20_000_000        # bytes of frames in a page
 
     def levels(self, k: int) -> list[tuple[str, np.ndarray, list[str]]] | None:
         "Level name, group of every row and group names, coarse to fine; None when nothing has been recorded yet."
@@ -650,6 +659,10 @@ class HierarchyParts(OfSeries):
                 "groups": codes(np.stack(rows), count), "note": " · ".join(words),
                 "levels": [{"name": name, "names": names} for name, _, names in levels]}
 
+    def kept(self, frames: int) -> list[int]:
+        levels = self.levels(-1) or [("", np.zeros(1), [])]
+        return super().kept(max(min(frames, self.room // (2 * len(levels) * max(len(levels[0][1]), 1))), 2))
+
     def sketch(self, figure: Picture, k: int) -> None:
         levels = self.levels(k)
         if levels is None: return
@@ -661,7 +674,7 @@ class HierarchyParts(OfSeries):
         kind = tree["label"] if self.labels is not None else tree["group"][top]
         shades = np.array([*class_colours(int(kind.max(initial=0)) + 1), "#969696"])
         axes.bar(tree["left"], 0.94, tree["width"], -tree["level"] - 0.94, align="edge", color=shades[kind],
-                 edgecolor="w", linewidth=0.5)
+                 edgecolor="w", linewidth=np.where(tree["width"] > 0.005, 0.5, 0))
         picked = self.selection.index[self.selection.index < len(levels[0][1])]
         for i, (_, groups, names) in enumerate(levels):
             hit = np.bincount(groups[picked][groups[picked] >= 0], minlength=int(groups.max(initial=0)) + 1)
@@ -670,8 +683,9 @@ class HierarchyParts(OfSeries):
                      -i - 0.94, align="edge", color="k")
             for node in mine[tree["width"][mine] > 0.035][:40]:
                 name = names[tree["group"][node]] if tree["group"][node] < len(names) else str(tree["group"][node])
+                dark = int(shades[kind[node]][1:3], 16) + 2 * int(shades[kind[node]][3:5], 16) < 300
                 axes.text(tree["left"][node] + tree["width"][node] / 2, -i - 0.4, name.replace("$", r"\$")[:12],
-                          ha="center", va="center", fontsize=7)
+                          ha="center", va="center", fontsize=7, color="w" if dark else "k")
         axes.set(xlim=(0, 1), yticks=[-i - 0.5 for i in range(len(levels))])
         axes.set_yticklabels([name for name, _, _ in levels], fontsize=8)
 

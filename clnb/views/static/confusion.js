@@ -73,7 +73,7 @@ class Matrix {
     stage.tools.append(dropdown("shade", ["share of the class", "count"], this.shade, (shade) => { this.shade = shade; this.list(); stage.redraw(); }),
       button("all mistakes", "select every row that is predicted wrongly", (i) => both(i) && this.labels[i] !== this.predicted[i]),
       button("all correct", "select every row that is predicted rightly", (i) => both(i) && this.labels[i] === this.predicted[i]));
-    this.pairs = make("div", { className: "clnb-list", role: "group", "aria-label": "largest confusions", style: { maxHeight: `${options.height}px`, flexBasis: "190px" } });
+    this.pairs = make("div", { className: "clnb-list", role: "group", "aria-label": "largest confusions", style: { maxHeight: `${options.height}px`, flex: "1 1 190px", maxWidth: "340px" } });
     stage.body.append(this.pairs);
     stage.canvas.style.maxWidth = `${options.height + 110}px`;
     const { canvas } = stage;
@@ -151,10 +151,10 @@ class Matrix {
   place() {
     const { stage, count: C } = this, { ctx, width, height } = stage;
     const longest = Math.max(8, ...Array.from({ length: Math.min(C, 200) }, (_, k) => ctx.measureText(this.name(k)).width));
-    const name = Math.min(92, Math.ceil(longest) + 6), room = (n) => Math.max(1, Math.min((width - n - 74) / C, (height - n - 58) / C, 56));
+    const name = Math.min(Math.max(40, Math.min(width, height) / 5), Math.ceil(longest) + 6), room = (n) => Math.max(1, Math.min((width - n - 74) / C, (height - n - 58) / C, 80));
     this.named = room(name) >= 10;
     this.edge = (this.named ? name : 4) + 14;                    // room for names and for the title of the axis
-    this.cell = Math.max(1, Math.min((width - this.edge - 62) / C, (height - this.edge - 44) / C, 56));
+    this.cell = Math.max(1, Math.min((width - this.edge - 62) / C, (height - this.edge - 44) / C, 80));
   }
 
   draw(frame) {

@@ -139,14 +139,14 @@ class Wall {
   }
 
   /** A row's place in the order asked for: a number, or a text. */
-  key_of() {
+  placeOf() {
     if (this.sortBy === "label" && this.labels) return (row) => (this.labels[row] < 0 ? Infinity : this.labels[row]);
     const column = this.columns.find((c) => c.name === this.sortBy);
     return column ? (row) => column.values[row] : (row) => row;
   }
 
   arrange() {
-    const value = this.key_of(), sign = this.down ? -1 : 1, text = typeof value(0) === "string";
+    const value = this.placeOf(), sign = this.down ? -1 : 1, text = typeof value(0) === "string";
     const rank = (a, b) => {
       const x = value(a), y = value(b);
       if (text) return sign * x.localeCompare(y) || a - b;
@@ -170,6 +170,7 @@ class Wall {
     const from = this.page * this.most, held = this.grid.contains(document.activeElement);
     this.order = this.rows.slice(from, from + this.most);
     this.cursor = 0;
+    this.stage.showTip();
     this.tiles = new Map(this.order.map((row, i) => [row, this.makeTile(row, i)]));
     this.grid.replaceChildren(...this.tiles.values());
     this.grid.scrollTop = 0;

@@ -108,7 +108,8 @@ class Circle {
     this.jump.max = Math.max(this.rows - 1, 0);
     this.chosen.of(this.rows);
     if (this.chosen.version !== before) this.choose();
-    if (this.chosen.version !== before || news) this.search(frame);
+    if (this.chosen.version !== before) this.search(frame);
+    else if (news) this.later(frame);
     if (this.chosen.count) stage.note.textContent += ` · ${thousands(this.chosen.count)} selected`;
     Object.assign(stage.root.dataset, { focus: this.focus, selected: this.chosen.count });
   }
@@ -144,11 +145,22 @@ class Circle {
     return { asked: Uint32Array.from(rows), near, far, step };
   }
 
+  /** A new frame: at once in a page or while rewinding; else the training that makes it has a say in how often to ask. */
+  later(frame) {
+    clearTimeout(this.timer);
+    const wait = this.stage.alone || this.stage.model.get("at") >= 0 ? 0 : Math.max(1000, 20 * (this.took ?? 0)) - (performance.now() - (this.asked ?? -1e9));
+    if (wait <= 0) this.search(frame);
+    else this.timer = setTimeout(() => this.search(this.stage.frame), wait);
+  }
+
   async search(frame) {
-    const turn = ++this.turn, rows = this.was.length ? [this.focus, ...Array.from(this.was).filter((row) => row !== this.focus)] : [];
-    if (!rows.length) return this.show(null, frame);
+    clearTimeout(this.timer);
+    const turn = ++this.turn, began = (this.asked = performance.now()), { was, focus } = this;
+    if (!was.length) return this.show(null, frame);
+    const every = Math.max(1, was.length / 2000), some = every > 1 ? Array.from({ length: 2000 }, (_, i) => was[Math.floor(i * every)]) : Array.from(was);
     try {
-      const one = await this.find(rows.slice(0, 1), frame), all = rows.length > 1 ? await this.find(rows, frame) : null;
+      const one = await this.find([focus], frame), all = was.length > 1 ? await this.find(some, frame) : null;
+      this.took = performance.now() - began;
       if (turn === this.turn) this.show({ one, all }, frame);
     } catch (error) {
       if (turn === this.turn) this.box.replaceChildren(make("div", { className: "clnb-error" }, error.message));
@@ -277,6 +289,7 @@ function render({ model, el }) {
   const stage = new Stage({ model, el }, { title: model.get("options").title, height: 50,
     help: "click: go to that neighbour · Ctrl + click: add it to the selection · arrows, Enter: the same by keyboard · Backspace: back · Escape: none" });
   const circle = new Circle(stage);
+  stage.ends.push(() => clearTimeout(circle.timer));
   return stage.start((frame) => circle.draw(frame));
 }
 
