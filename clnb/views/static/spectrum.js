@@ -325,17 +325,19 @@ class SpectrumView {
   async pictures(rows) {
     const { stage } = this, key = this.panelKey;
     if (!stage.options.images) return;
-    let asked = rows;
+    let asked = rows, there = rows;
     const carried = stage.alone ? stage.model.get("atlas")?.rows : null;
     if (carried) {
       this.place ??= new Map(Array.from(unpack(carried), (row, i) => [row, i]));
-      asked = rows.map((row) => this.place.get(row));
+      there = rows.filter((row) => this.place.has(row));
+      asked = there.map((row) => this.place.get(row));
     }
+    if (!asked.length) return;
     try {
       const all = unpack((await stage.ask({ ask: "images", rows: asked })).images), [n, ...shape] = all.shape, one = all.length / n;
       if (key !== this.panelKey) return;
       const spots = [...this.low.querySelectorAll("figure > span"), ...this.high.querySelectorAll("figure > span")];
-      rows.forEach((_, i) => spots[i]?.replaceChildren(thumbnail(all.subarray(i * one, (i + 1) * one), shape, 44)));
+      there.forEach((row, i) => spots[rows.indexOf(row)]?.replaceChildren(thumbnail(all.subarray(i * one, (i + 1) * one), shape, 44)));
     } catch (error) { this.words.append(` (${error.message})`); }
   }
 
