@@ -190,8 +190,11 @@ def test_live_beside_a_run(make_notebook):
     assert len(json.loads(book.kernel("print(view.selection.index.tolist())"))) == 2
     other = book.widget("asked = WhyPair")
     book.kernel("asked.link(view.selection).selection.set([321])")             # no anchor: the method is asked
+    other.scroll_into_view_if_needed()                                         # what is not seen is not drawn
     book.page.wait_for_timeout(2500)
     assert other.locator(".clnb").get_attribute("data-row") == "321"
+    one.scroll_into_view_if_needed()
+    book.page.wait_for_timeout(500)
     assert "row 321 is not among the anchors" in one.inner_text()
     book.shot("07g-live")
     book.check()

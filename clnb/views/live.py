@@ -750,10 +750,6 @@ class SpectrumPage(SpectrumEnds):
         self._kept = super().kept(frames)
         return self._kept
 
-    def page(self, frames: int = 60) -> str:
-        self.wanted = self.wanted or self.images is not None or self.labels is not None
-        return super().page(frames)
-
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["ask"] == "ends":
             self.wanted, self.reach = True, max(self.reach, int(question.get("direction", 0)) + 1)

@@ -186,7 +186,7 @@ class PairSource(View):
         name = f"{self.series}.table"
         return self.history[name].steps if self.history is not None and name in self.history.names() else ()
 
-    def part(self, name: str, step: int | None) -> np.ndarray | None:
+    def piece(self, name: str, step: int | None) -> np.ndarray | None:
         "The newest record of a part of the table that is not later than `step`."
         if self.history is None: return self.found.get(name)
         if (full := f"{self.series}.{name}") not in self.history.names(): return None
@@ -200,8 +200,8 @@ class PairSource(View):
         step = int(steps[k]) if len(steps) else None
         values = self.history[f"{self.series}.table"].frame(k) if len(steps) else self.found["table"]
         fit = max(1, self.entries // max(values.shape[2], 1))
-        return with_labels(Table(values[:, :fit].astype(np.float32), self.part("anchors", step)[:fit],
-                                 self.part("candidates", step)), self.labels)
+        return with_labels(Table(values[:, :fit].astype(np.float32), self.piece("anchors", step)[:fit],
+                                 self.piece("candidates", step)), self.labels)
 
 # %% ../../nbs/07g_pairs.ipynb #43a70cc7
 class PairParts(PairSource):
@@ -212,15 +212,15 @@ class PairParts(PairSource):
     def names_of(self, table: Table, side: str) -> list[str]:
         "What the anchors or the candidates are called."
         rows, given = (table.anchors, "anchor_names") if side == "anchors" else (table.candidates, "names")
-        texts = self.part(given, 0)
+        texts = self.piece(given, 0)
         texts = [] if texts is None else bytes(texts.astype(np.uint8)).decode().split("\n")
         if len(texts) < len(rows): return [f"row {row}" if row >= 0 else f"no image {i}" for i, row in enumerate(rows)]
         return [text if row < 0 or str(row) in text else f"{text} (row {row})"
                 for text, row in zip(texts, rows, strict=False)]
 
-    def views(self, table: Table) -> list[np.ndarray] | None:
+    def pictured(self, table: Table) -> list[np.ndarray] | None:
         "The pictures of candidates and of anchors as the network saw them; None where only rows are known."
-        seen, anchors = self.part("views", 0), self.part("anchor_views", 0)
+        seen, anchors = self.piece("views", 0), self.piece("anchor_views", 0)
         if seen is None or len(seen) != len(table.candidates): return None
         seen = pixels(seen, None, 96)
         if anchors is None and self.images is not None and (table.anchors >= 0).all():
@@ -248,7 +248,7 @@ class PairParts(PairSource):
 
     def _tiles(self, table: Table) -> list[np.ndarray]:
         "For every candidate and anchor the number of its picture: among the views, or the images; −1 for none."
-        both = self.views(table)
+        both = self.pictured(table)
         if both is None:
             count = 0 if self.images is None else len(self.images)
             return [np.where(rows < count, rows, -1) for rows in (table.candidates, table.anchors)]
@@ -257,7 +257,7 @@ class PairParts(PairSource):
 
     def tiles(self, rows: Sequence[int]) -> np.ndarray:
         "Pictures by number."
-        both = self.views(self.table(-1))
+        both = self.pictured(self.table(-1))
         return pixels(self.images, rows, 96) if both is None else np.concatenate(both)[np.asarray(rows, np.int64)]
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -267,7 +267,7 @@ class PairParts(PairSource):
     def atlas(self) -> dict[str, Any]:
         table = self.table(-1)
         if table is None: return {}
-        if (both := self.views(table)) is not None: return image_atlas(np.concatenate(both), sum(map(len, both)))
+        if (both := self.pictured(table)) is not None: return image_atlas(np.concatenate(both), sum(map(len, both)))
         return {} if self.images is None else image_atlas(self.images, min(len(self.images), 20_000))
 
     def kept(self, frames: int) -> list[int]:
@@ -350,7 +350,7 @@ class PairStill(PairAsked):
         for y, j in enumerate(columns): axes.text(0, y, f" {table.pull[at, j]:.2g}", fontsize=7, va="center")
         axes.set_yticklabels([names[j].replace("$", r"\$")[:16] for j in columns], fontsize=7)
         for y, column in enumerate(columns):
-            if tiles[column] < 0 or (self.images is None and self.views(table) is None): continue
+            if tiles[column] < 0 or (self.images is None and self.pictured(table) is None): continue
             x = self.tiles([tiles[column]])[0]
             picture = axes.inset_axes([0.88, 1 - (y + 0.95) / len(columns), 0.12, 0.9 / len(columns)])
             picture.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)

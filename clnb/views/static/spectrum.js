@@ -268,7 +268,8 @@ class SpectrumView {
       const cut = (packed) => packed && Array.from(unpack(packed).subarray(i * wide, (i + 1) * wide));
       return { rows: cut(ends.rows), coordinates: cut(ends.coordinates), labels: cut(ends.labels) };
     }
-    if (this.stage.alone) return `this page carries the ends of the first ${ends?.rows?.shape[0] ?? 0} directions; others need a kernel`;
+    if (this.stage.alone && !ends) return "its ends travel in a page when the view was made with images or labels";
+    if (this.stage.alone) return `this page carries the ends of the first ${ends.rows.shape[0]} directions; others need a kernel`;
     if (this.asked !== `${line.label} ${i}`) {
       this.asked = `${line.label} ${i}`;
       this.stage.ask({ ask: "ends", direction: i }).catch((error) => { this.words.textContent = error.message; });
