@@ -120,6 +120,11 @@ def use_cores(
     _elsewhere(lambda: torch.set_num_threads(others))   # … and the one that new threads begin with
 
 
+def _set(library: Any, count: int) -> None:
+    # threadpoolctl lets only one thread of a process set this number and ignores the others; here a counter keeps order
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
+
+
 class _QuietBlas:
     "numpy's linear algebra on one core while anybody is inside; its numbers of threads belong to the whole process."
 
@@ -130,13 +135,13 @@ class _QuietBlas:
         with self.lock:
             if not self.inside: self.before = [(library, library.num_threads) for library in _libraries("blas")]
             self.inside += 1
-            for library, _ in self.before: library.set_num_threads(1)
+            for library, _ in self.before: _set(library, 1)
 
     def __exit__(self, *_: Any) -> None:
         with self.lock:
             self.inside -= 1
             if not self.inside:
-                for library, count in self.before: library.set_num_threads(count)
+                for library, count in self.before: _set(library, count)
 
 
 _quiet_blas = _QuietBlas()
