@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['POOLS', 'PREFIXES', 'kept_buffers', 'is_lazy', 'kept_randomness', 'layer_by_layer', 'undisturbed', 'unwrapped',
-           'has_forward', 'module_named', 'part_of', 'count_of', 'channels_first', 'prepared', 'first_tensor', 'pooled',
-           'Place', 'calling', 'head_of', 'place_of', 'tapped', 'moved', 'explaining', 'features_by', 'taken',
-           'tapped_all', 'features_of', 'Layer', 'layers_of', 'tensors_in', 'Loaded', 'some', 'state_dicts', 'endings',
-           'prefixes_that_fit', 'best_fit', 'load_weights', 'Deferred', 'single', 'history_in', 'RecorderBooks',
-           'Recorder', 'lightning_base', 'scalars', 'lightning_callback']
+           'is_model', 'has_forward', 'module_named', 'part_of', 'count_of', 'channels_first', 'prepared',
+           'first_tensor', 'pooled', 'Place', 'calling', 'head_of', 'place_of', 'tapped', 'moved', 'explaining',
+           'features_by', 'taken', 'tapped_all', 'features_of', 'Layer', 'layers_of', 'tensors_in', 'Loaded', 'some',
+           'state_dicts', 'endings', 'prefixes_that_fit', 'best_fit', 'load_weights', 'Deferred', 'single',
+           'history_in', 'open_history', 'RecorderBooks', 'Recorder', 'lightning_base', 'scalars', 'lightning_callback']
 
 # %% ../nbs/06a_recorder.ipynb #ad09809b
 import atexit
@@ -103,6 +103,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while hasattr(model, "_orig_mod") or isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
     return model
+
+
+def is_model(thing: Any) -> bool:
+    "Is it a network? (Views ask, who know nothing of networks.)"
+    return isinstance(thing, nn.Module)
 
 
 def has_forward(model: nn.Module) -> bool:
@@ -551,6 +556,11 @@ def history_in(
     last = max((int(there[name].steps[-1]) for name in there.names() if len(there[name])), default=0)
     step = last if resume is True else int(resume)
     return reopen_history(Path(folder), step)[0], step
+
+
+def open_history(path: str | Path) -> History:
+    "A history from a file made by `History.save`, or from the folder of a run or recorder."
+    return History.load(path)
 
 
 class RecorderBooks:
