@@ -1,6 +1,5 @@
-// What every view of clnb shares: decoding arrays, a stage with title, canvas, tooltip and time slider, and the stand-in
-// for the widget model that lets the same view live in a saved page. A view's own file follows this one and ends
-// with `export default { render }`.
+// What every view of clnb shares: decoding arrays, a stage with title, canvas, tooltip and time slider. A view's own file
+// follows this one and ends with `export default { render }`. In a saved page page.js stands between the two.
 
 const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
   "#882255", "#44AA99"];
@@ -8,9 +7,17 @@ const colour = (k) => PALETTE[((k % PALETTE.length) + PALETTE.length) % PALETTE.
 
 const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array, float32: Float32Array };
 
-/** Bytes as they arrive (DataView, ArrayBuffer, typed array or {base64}) as a copy-free Uint8Array where possible. */
+/** The arrays of a saved page, each once: base64 texts, and their bytes when they have been asked for. */
+const POOL = { texts: [], bytes: [] };
+const decoded = (text) => Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+
+/** Bytes as they arrive (DataView, ArrayBuffer, typed array or, in a page, {pool}) as a copy-free Uint8Array where possible. */
 function bytesOf(value) {
-  if (value?.base64 !== undefined) return Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0));
+  if (value?.pool !== undefined) {
+    const bytes = (POOL.bytes[value.pool] ??= decoded(POOL.texts[value.pool]));
+    POOL.texts[value.pool] = null;
+    return bytes.slice();                     // whoever asked may change it
+  }
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
   return value ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(0);
 }
@@ -69,6 +76,35 @@ function checkbox(label, value, changed) {
   return make("label", { className: "clnb-check" }, box, make("span", {}, label));
 }
 
+/** Calls `changed` when the colours of the page may have: the reader's system, JupyterLab, VS Code or Colab switch their theme. */
+function onTheme(changed) {
+  const system = matchMedia("(prefers-color-scheme: dark)"), ends = [() => system.removeEventListener("change", again)];
+  let late = 0;
+  function again() { changed(); clearTimeout(late); late = setTimeout(changed, 400); }   // style sheets may come after the switch
+  system.addEventListener("change", again);
+  const watcher = new MutationObserver(again), attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "class", "theme", "style"];
+  for (const node of [document.body, document.documentElement]) watcher.observe(node, { attributes: true, attributeFilter });
+  return () => { watcher.disconnect(); clearTimeout(late); ends.forEach((end) => end()); };
+}
+
+/** Plays through positions: `go(k)` shows one, `arrived(k)` says whether it is to be seen, `done` is called at the end. */
+class Player {
+  constructor({ count, go, arrived = () => true, done, rate = () => 7 }) { Object.assign(this, { count, go, arrived, done, rate, timer: 0 }); }
+  get on() { return this.timer !== 0; }
+  start(from) {
+    this.stop();
+    let position = from, since = -Infinity;
+    this.timer = setInterval(() => {
+      const now = performance.now(), waited = now - since;
+      if (waited < 1000 / this.rate() - 4 || (waited < 2000 && position > from && !this.arrived(position - 1))) return;
+      since = now;
+      if (position < this.count()) this.go(position++);
+      else { this.stop(); this.done?.(); }
+    }, 16);
+  }
+  stop() { clearInterval(this.timer); this.timer = 0; }
+}
+
 /** The frame around a view. Give it `draw(frame)`; it calls back on every new frame, resize, selection or theme change. */
 class Stage {
   constructor({ model, el }, { title = "", height = 300, help = "" } = {}) {
@@ -78,10 +114,10 @@ class Stage {
     this.root = make("section", { className: "clnb", tabIndex: 0, role: "group", "aria-label": title,
       "data-lm-suppress-shortcuts": "true" });   // keys pressed in a view are not the notebook's
     this.title = make("span", { className: "clnb-title" }, title);
-    this.note = make("span", { className: "clnb-note", role: "status" });
+    this.note = make("span", { className: "clnb-note" });
     this.tools = make("div", { className: "clnb-tools" });
     this.body = make("div", { className: "clnb-body" });
-    this.tip = make("div", { className: "clnb-tip", hidden: true });
+    this.tip = make("div", { className: "clnb-tip", role: "tooltip", hidden: true });
     this.help = make("div", { className: "clnb-help" }, help);
     this.timeline = this.makeTimeline();
     this.canvas = make("canvas", { className: "clnb-canvas", role: "img", "aria-label": title, style: { height: `${height}px` } });
@@ -100,46 +136,78 @@ class Stage {
     this.draw = draw;
     let asked = false;
     this.redraw = () => {
+      if (this.painted && (this.away || document.hidden)) { this.stale = true; this.acknowledge(this.frame); return; }
       if (asked) return;
       asked = true;
       requestAnimationFrame(() => { asked = false; this.paint(); });
     };
-    for (const name of ["frame", "options", "selected"]) this.listen(`change:${name}`, this.redraw);
-    this.listen("change:steps", () => this.showTimeline());
-    const watcher = new ResizeObserver(this.redraw);
-    watcher.observe(this.canvas);
-    const theme = matchMedia("(prefers-color-scheme: dark)");
-    theme.addEventListener("change", this.redraw);
-    const lab = new MutationObserver(this.redraw);
-    lab.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
-    this.ends.push(() => watcher.disconnect(), () => theme.removeEventListener("change", this.redraw), () => lab.disconnect());
+    for (const name of ["frame", "options", "selected", "moment"]) this.listen(`change:${name}`, () => this.redraw());
+    for (const name of ["steps", "led"]) this.listen(`change:${name}`, () => this.showTimeline());
+    this.watch();
     this.showTimeline();
     this.redraw();
-    return () => this.ends.forEach((end) => end());
+    return () => { this.player.stop(); this.ends.forEach((end) => end()); };
+  }
+
+  /** Notice changes of size, theme and sharpness, and whether the view can be seen at all. */
+  watch() {
+    const sizes = new ResizeObserver(([entry]) => {
+      const { width, height } = entry.contentRect;
+      if (width === this.box?.width && height === this.box?.height) return;
+      this.box = { width, height };
+      this.redraw();
+    });
+    sizes.observe(this.canvas);
+    const again = () => { if (this.stale && !this.away && !document.hidden) { this.stale = false; this.redraw(); } };
+    const margin = { rootMargin: "100%", scrollMargin: "100%" };    // what is scrolled to next is painted before
+    const sight = new IntersectionObserver((all) => { this.away = !all[all.length - 1].isIntersecting; again(); }, margin);
+    sight.observe(this.root);
+    const print = () => { if (this.stale) { this.stale = false; this.paint(); } };
+    document.addEventListener("visibilitychange", again);
+    window.addEventListener("beforeprint", print);
+    this.ends.push(() => sizes.disconnect(), () => sight.disconnect(), () => window.removeEventListener("beforeprint", print),
+      () => document.removeEventListener("visibilitychange", again), onTheme(() => { this.colours = null; this.redraw(); }));
+    const sharpness = () => {
+      const screen = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+      screen.addEventListener("change", () => { if (!this.ended) { sharpness(); this.redraw(); } }, { once: true });
+    };
+    this.ends.push(() => { this.ended = true; });
+    sharpness();
   }
 
   paint() {
     const frame = this.frame;
-    this.fit();
+    this.painted = true;
+    this.prepare();
     this.note.classList.toggle("clnb-error", Boolean(frame.error));
-    if (frame.error) this.note.textContent = frame.error;
-    else {
-      this.note.textContent = frame.note ?? (frame.step == null ? "" : `step ${frame.step}`);
-      this.draw(frame);
+    const note = frame.error ?? frame.note ?? (frame.step == null ? "" : `step ${frame.step}`);
+    if (this.note.textContent !== note) this.note.textContent = note;
+    try {
+      if (!frame.error) this.draw(frame);
+    } catch (error) {
+      this.note.textContent = error.message;
+      this.note.classList.add("clnb-error");
+      console.error(error);
     }
     this.showPosition(frame);
-    if (frame.number > this.model.get("drawn")) {
-      this.model.set("drawn", frame.number);
-      this.model.save_changes();
-    }
+    this.acknowledge(frame);
+  }
+
+  /** Tell the kernel that this frame has been seen, so that it sends the next. */
+  acknowledge(frame) {
+    if (!(frame.number > this.model.get("drawn"))) return;
+    this.model.set("drawn", frame.number);
+    this.model.save_changes();
   }
 
   /** Keys of every view: Escape clears the selection, space plays. A view adds its own in `keys` (name -> function). */
   key(event) {
     const inControl = event.target !== this.root && event.target !== this.canvas;
+    if (event.defaultPrevented) return;
     if (event.key === "Escape") { this.showTip(); this.select([]); this.keys?.Escape?.(event); }
     else if (inControl || event.ctrlKey || event.metaKey || event.altKey) return;
     else if (this.keys?.[event.key]) this.keys[event.key](event);
+    else if (event.key === " " && this.led) document.dispatchEvent(new CustomEvent("clnb-play", { detail: this.led }));
     else if (event.key === " " && !this.timeline.hidden) this.playAll();
     else return;
     event.preventDefault();
@@ -153,18 +221,28 @@ class Stage {
   }
 
   /** True in a saved page, where no kernel can be asked for anything new. */
-  get alone() { return this.model instanceof PageModel; }
+  get alone() { return this.model.alone === true; }
   get frame() { return this.model.get("frame") ?? {}; }
   get options() { return this.model.get("options") ?? {}; }
+  /** The step that is looked at; −1: the newest. */
+  get moment() { return this.model.get("moment") ?? -1; }
+  /** The `Rewind` that moves this view through time; "" when it has a slider of its own. */
+  get led() { return this.model.get("led") ?? ""; }
 
   listen(event, callback) {
     this.model.on(event, callback);
     this.ends.push(() => this.model.off?.(event, callback));
   }
 
-  /** Match the canvas to its box and the screen's pixels; sets `width`, `height` (CSS pixels) and a clean `ctx`. */
+  /** Match the canvas to its box after its style was changed; sets `width`, `height` (CSS pixels) and a clean `ctx`. */
   fit() {
-    const box = this.canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1;
+    this.box = { width: this.canvas.clientWidth, height: this.canvas.clientHeight };
+    this.prepare();
+  }
+
+  /** A clean canvas with the pixels of the screen. Sizes and colours are known from the observers: nothing is measured here. */
+  prepare() {
+    const box = (this.box ??= { width: this.canvas.clientWidth, height: this.canvas.clientHeight }), ratio = window.devicePixelRatio || 1;
     this.width = Math.max(box.width, 50);
     this.height = Math.max(box.height, 50);
     const w = Math.round(this.width * ratio), h = Math.round(this.height * ratio);
@@ -173,10 +251,11 @@ class Stage {
     this.ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.ctx.clearRect(0, 0, this.width, this.height);
     this.ctx.font = "11px system-ui, sans-serif";
-    const theme = getComputedStyle(this.root);
-    this.ink = theme.getPropertyValue("--clnb-ink").trim() || "#222";
-    this.faint = theme.getPropertyValue("--clnb-faint").trim() || "#999";
-    this.paper = theme.getPropertyValue("--clnb-paper").trim() || "#fff";
+    if (!this.colours) {
+      const theme = getComputedStyle(this.root), read = (name, other) => theme.getPropertyValue(name).trim() || other;
+      this.colours = { ink: read("--clnb-ink", "#222"), faint: read("--clnb-faint", "#999"), paper: read("--clnb-paper", "#fff") };
+    }
+    Object.assign(this, this.colours);
   }
 
   /** Mouse position in CSS pixels of the canvas. */
@@ -209,8 +288,12 @@ class Stage {
     const waiting = this.waiting.get(reply?.reply);
     if (!waiting) return;
     this.waiting.delete(reply.reply);
-    for (const value of Object.values(reply))
-      if (value && typeof value === "object" && typeof value.bytes === "number") value.bytes = buffers[value.bytes];
+    const fill = (value) => {
+      if (!value || typeof value !== "object" || ArrayBuffer.isView(value)) return;
+      if (typeof value.bytes === "number") value.bytes = buffers[value.bytes];
+      else Object.values(value).forEach(fill);
+    };
+    fill(reply);
     if (reply.error) waiting.reject(new Error(reply.error));
     else waiting.resolve(reply);
   }
@@ -218,7 +301,8 @@ class Stage {
   get selection() { return unpack({ bytes: this.model.get("selected"), dtype: "uint32", shape: [] }); }
 
   select(rows) {
-    const index = Uint32Array.from(rows).sort();
+    const index = Uint32Array.from(new Set(rows)).sort(), now = this.selection;
+    if (index.length === now.length && index.every((row, i) => row === now[i])) return;
     this.model.set("selected", new DataView(index.buffer));
     this.model.save_changes();
     this.redraw();
@@ -227,11 +311,18 @@ class Stage {
   makeTimeline() {
     this.clock = make("input", { type: "range", min: 0, max: 0, step: 1, "aria-label": "step" });
     this.clockText = make("output", {}, "");
-    this.live = make("button", { type: "button", title: "follow the newest frame" }, "newest");
-    this.play = make("button", { type: "button", title: "play from the first recorded step" }, "play");
-    this.clock.addEventListener("input", () => this.seek(+this.clock.value));
-    this.live.addEventListener("click", () => this.seek(-1));
+    this.live = make("button", { type: "button", title: "follow the newest frame (End)" }, "newest");
+    this.play = make("button", { type: "button", title: "play the recorded steps (space)" }, "play");
+    this.clock.addEventListener("input", () => { this.player.stop(); this.seek(+this.clock.value); });
+    this.live.addEventListener("click", () => { this.player.stop(); this.seek(-1); });
     this.play.addEventListener("click", () => this.playAll());
+    this.clock.addEventListener("keydown", (event) => {
+      if (event.key === "End") this.seek(-1); else if (event.key === " ") this.playAll(); else return;
+      event.preventDefault();
+    });
+    const count = () => (this.model.get("steps") ?? []).length;
+    this.player = new Player({ count, go: (k) => this.seek(k), arrived: (k) => this.frame.position === k || this.alone,
+      done: () => this.seek(-1) });
     return make("div", { className: "clnb-timeline", hidden: true }, this.play, this.clock, this.clockText, this.live);
   }
 
@@ -240,29 +331,30 @@ class Stage {
     this.model.save_changes();
   }
 
+  /** Play from here (or from the first step, when the newest is shown), or stop. */
   playAll() {
-    if (this.playing) { clearInterval(this.playing); this.playing = 0; this.play.textContent = "play"; return; }
-    let position = 0;
-    this.play.textContent = "stop";
-    this.playing = setInterval(() => {
-      if (position >= (this.model.get("steps") ?? []).length) this.playAll();
-      else this.seek(position++);
-    }, 150);
-    this.ends.push(() => clearInterval(this.playing));
+    if (this.player.on) this.player.stop();
+    else this.player.start(Math.max(this.model.get("at"), 0));
+    this.showPosition(this.frame);
   }
 
   showTimeline() {
     const steps = this.model.get("steps") ?? [];
-    this.timeline.hidden = steps.length < 2;
+    this.timeline.hidden = steps.length < 2 || this.led !== "";
     this.clock.max = Math.max(steps.length - 1, 0);
     this.showPosition(this.frame);
   }
 
   showPosition(frame) {
     const steps = this.model.get("steps") ?? [], newest = this.model.get("at") < 0;
-    if (document.activeElement !== this.clock || newest)
+    if (document.activeElement !== this.clock || newest || this.player.on)
       this.clock.value = newest ? steps.length - 1 : this.model.get("at");
-    this.clockText.textContent = frame.step == null ? "" : `step ${frame.step}`;
+    const text = frame.step == null ? "" : `step ${frame.step}`, word = this.player.on ? "stop" : "play";
+    if (this.clockText.textContent !== text) {
+      this.clockText.textContent = text;
+      this.clock.setAttribute("aria-valuetext", text);
+    }
+    if (this.play.textContent !== word) this.play.textContent = word;
     this.live.disabled = newest;
   }
 }
@@ -281,8 +373,14 @@ class Axes {
   vx(p) { const v = this.x[0] + ((p - this.left) / (this.right - this.left)) * (this.x[1] - this.x[0]); return this.logX ? 10 ** v : v; }
   vy(p) { const v = this.y[0] + ((this.bottom - p) / (this.bottom - this.top)) * (this.y[1] - this.y[0]); return this.logY ? 10 ** v : v; }
   draw() {
-    const { ctx, ink, faint } = this.stage;
+    const { ctx, ink, faint, moment } = this.stage;
     ctx.save();
+    if (this.xLabel === "step" && moment >= 0) {     // the step that is looked at
+      const x = Math.min(Math.max(this.px(moment), this.left), this.right);
+      ctx.strokeStyle = ink; ctx.lineWidth = 1.5;
+      ctx.beginPath(); ctx.moveTo(x, this.top); ctx.lineTo(x, this.bottom); ctx.stroke();
+      this.stage.root.dataset.moment = moment;
+    } else delete this.stage.root.dataset.moment;
     ctx.strokeStyle = faint; ctx.fillStyle = ink; ctx.lineWidth = 1;
     ctx.beginPath();
     ctx.moveTo(this.left, this.top); ctx.lineTo(this.left, this.bottom); ctx.lineTo(this.right, this.bottom);
@@ -363,69 +461,4 @@ function thumbnail(pixels, [channels, height, width], size = 64) {
       image.data[4 * i + c] = c === 3 ? 255 : pixels[(channels === 1 ? 0 : c) * plane + i];
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
-}
-
-/** The widget model of a saved page: holds every frame, moves between them, and answers from an atlas of images. */
-class PageModel {
-  constructor(state) {
-    this.state = { ...state, frame: state.frames[state.frames.length - 1] };
-    this.callbacks = {};
-  }
-  get(name) { return this.state[name]; }
-  set(name, value) {
-    this.state[name] = value;
-    this.fire(`change:${name}`);
-    if (name !== "at") return;
-    const frames = this.state.frames;
-    const k = value < 0 ? frames.length - 1 : Math.min(value, frames.length - 1);
-    this.state.frame = { ...frames[k], number: this.state.drawn + 1 };
-    this.fire("change:frame");
-  }
-  save_changes() {}
-  on(name, callback) { (this.callbacks[name] ??= []).push(callback); }
-  off(name, callback) { this.callbacks[name] = (this.callbacks[name] ?? []).filter((c) => c !== callback); }
-  fire(name, ...values) { for (const callback of this.callbacks[name] ?? []) callback(...values); }
-  async send(question) {
-    let reply;
-    try { reply = await answerFromAtlas(this.state.atlas ?? {}, question); }
-    catch (error) { reply = { error: error.message }; }
-    this.fire("msg:custom", { ...reply, reply: question.id }, []);
-  }
-}
-
-/** What the kernel would answer to `{ask: "images", rows}` or `{ask: "neighbours", row}`, from what the page carries. */
-async function answerFromAtlas(atlas, question) {
-  if (question.ask === "images" && atlas.sheets) return imagesFromSheets(atlas, question.rows);
-  if (question.ask === "images" && atlas.images) {
-    const all = (atlas.unpacked ??= unpack(atlas.images)), [, c, h, w] = all.shape, one = c * h * w;
-    const pixels = new Uint8Array(question.rows.length * one);
-    question.rows.forEach((row, i) => pixels.set(all.subarray(row * one, (row + 1) * one), i * one));
-    return { images: { bytes: pixels, dtype: "uint8", shape: [question.rows.length, c, h, w] } };
-  }
-  if (question.ask === "neighbours" && atlas.neighbours) {
-    const rows = (atlas.near ??= unpack(atlas.neighbours)), k = rows.shape[1], from = question.row * k;
-    const distances = (atlas.far ??= unpack(atlas.distances));
-    return { rows: { bytes: rows.slice(from, from + k), dtype: "uint32", shape: [k] },
-      distances: { bytes: distances.slice(from, from + k), dtype: "float32", shape: [k] } };
-  }
-  return { error: "this page cannot answer that without a kernel" };
-}
-
-/** Tiles `[height, width]` cut from JPEG sheets of `columns` x `perSheet / columns` tiles, as the kernel would send them. */
-async function imagesFromSheets(atlas, rows) {
-  const { tile: [h, w], columns, perSheet } = atlas, pixels = new Uint8Array(rows.length * 3 * h * w);
-  const sheets = (atlas.decoded ??= []);
-  for (const [i, row] of rows.entries()) {
-    const s = Math.floor(row / perSheet), at = row % perSheet;
-    sheets[s] ??= createImageBitmap(new Blob([bytesOf(atlas.sheets[s])], { type: "image/jpeg" })).then((bitmap) => {
-      const canvas = make("canvas", { width: bitmap.width, height: bitmap.height }), ctx = canvas.getContext("2d",
-        { willReadFrequently: true });
-      ctx.drawImage(bitmap, 0, 0);
-      return ctx;
-    });
-    const data = (await sheets[s]).getImageData((at % columns) * w, Math.floor(at / columns) * h, w, h).data;
-    for (let p = 0; p < h * w; p++)
-      for (let c = 0; c < 3; c++) pixels[(i * 3 + c) * h * w + p] = data[4 * p + c];
-  }
-  return { images: { bytes: pixels, dtype: "uint8", shape: [rows.length, 3, h, w] } };
 }
