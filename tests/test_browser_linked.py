@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from clnb.run import History
-from clnb.views.base import Selection
+from clnb.views.base import Board, Selection
 from clnb.views.linked import ClassTable, Confusion, Gallery, Hierarchy, Neighbours, table, tree_of
 
 NASTY = "<img src=x onerror=window.hacked=1>"
@@ -408,6 +408,39 @@ def test_a_hundred_thousand_rows_are_fluid(opened, scheme):
         one(0); })""")
     print("ms a change of the selection, 100,000 rows, 3,110 groups:", took)
     assert data(page)["selected"] in ("30000", "33334") and not sheet.problems()
+
+
+def test_five_views_in_one_page(open_page, tmp_path):
+    x, labels, guess, images = rows()
+    board = Board([[Confusion(labels, guess, CLASSES), ClassTable(labels, CLASSES, predictions=guess)],
+                   [Gallery(images, labels, CLASSES), Neighbours(x, images, labels, CLASSES)],
+                   [Hierarchy({"two": labels // 2, "three": labels}, labels=labels, classes=CLASSES)]])
+    sheet = open_page(board.save(tmp_path / "board.html"))
+    page = sheet.page
+
+    def said():
+        page.wait_for_timeout(300)
+        return page.locator(".clnb").evaluate_all("all => all.map(e => e.dataset.selected)")
+
+    assert page.locator(".clnb").count() == 5
+    page.locator("tbody tr").nth(1).click()                               # in the table
+    assert said() == ["100"] * 5 and "of 100" in page.locator(".clnb").nth(2).inner_text()
+    page.locator("button[data-cell]").first.click()                       # in the table of confusions
+    some = said()
+    assert len(set(some)) == 1 and 0 < int(some[0]) < 60
+    page.locator(".clnb").nth(2).locator("button[data-row]").first.click()   # an image
+    assert said() == ["1"] * 5
+    first = page.locator(".clnb").nth(2).locator("button[data-row]").first.get_attribute("data-row")
+    assert page.locator(".clnb").nth(3).evaluate("e => e.dataset.focus") == first
+    page.locator(".clnb").nth(3).locator("button[data-row]").nth(2).click()  # its second neighbour
+    assert said() == ["1"] * 5
+    canvas = page.locator(".clnb").nth(4).locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    sheet.page.mouse.click(*sheet.point(canvas, 0.5, 0.9))                # a group
+    assert said() == ["100"] * 5
+    page.locator(".clnb").nth(4).press("Escape")
+    assert said() == ["0"] * 5
+    fine(sheet)
 
 
 SETUP = """

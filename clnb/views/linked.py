@@ -382,8 +382,8 @@ class TableParts(OfSeries):
         rows = self.selection.index[self.selection.index < len(self.labels)]
         picked = np.bincount(self.labels[rows][self.labels[rows] >= 0], minlength=count)
         first = np.sort(np.argsort(-total, kind="stable")[:24])
-        axes = figure.panel(1, 1 if chosen is None else 2, 1, self.picture(k)["note"], x="rows")
-        axes.title.set_fontsize(8)
+        figure.suptitle(self.picture(k)["note"], fontsize=9)
+        axes = figure.panel(1, 1 if chosen is None else 2, 1, x="rows")
         names = [self.names[i].replace("$", r"\$")[:14] for i in first]
         axes.barh(names, total[first], color=PALETTE[5], label="all")
         if picked.any():
@@ -648,11 +648,10 @@ class HierarchyParts(OfSeries):
         words = [f"step {int(self.recorded()[k]):,}"] if self.history is not None else []
         words += [f"{len(rows[0]):,} rows"]
         words += [f"{name}: {int((tree['level'] == i).sum()):,} groups" for i, (name, _, _) in enumerate(levels)]
-        for i, (name, _, _) in enumerate(levels[1:], 1):
-            mine = tree["level"] == i
-            whole = float((tree["inside"] * tree["count"])[mine].sum() / max(tree["count"][mine].sum(), 1))
-            if whole < 0.9995:
-                words.append(f"not nested: {whole:.0%} of {name!r} lie in their group of {levels[i - 1][0]!r}")
+        shares = [(name, np.average(tree["inside"][mine], weights=tree["count"][mine]))
+                  for i, (name, _, _) in enumerate(levels) if (mine := tree["level"] == i).any()]
+        astray = [f"{share:.0%} of {name} in its parents" for name, share in shares if share < 0.9995]
+        if astray: words.append(f"not nested: {', '.join(astray)}")
         kinds = {"level": "uint16", "group": "uint32", "count": "uint32", "parent": "int32", "label": "int32"}
         count = max(int(groups.max(initial=-1)) + 1 for groups in rows)
         return {"tree": {key: packed(values, kinds.get(key, "float32")) for key, values in tree.items()},
