@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..core import PALETTE, Picture
+from ..layouts import Neighbours as Index
 from .base import View, packed
-from .pictures import OfSeries, class_colours, column, host, image_atlas, nearest, pixels
+from .pictures import OfSeries, class_colours, column, host, image_atlas, pixels
 
 # %% ../../nbs/07f_linked.ipynb #5e9b557f
 def check_names(
@@ -452,7 +453,7 @@ class NeighbourParts(OfSeries):
         "The space at position `k`; None when nothing has been recorded yet."
         if self.history is None: return self.space
         if not len(self.recorded()): return None
-        return matrix_of(self.history[self.series].frame(k), self.cosine)
+        return matrix_of(self.history[self.series].frame(k))
 
     def picture(self, k: int) -> dict[str, Any]:
         x = self.features(k)
@@ -463,11 +464,20 @@ class NeighbourParts(OfSeries):
         words = [*step, f"{len(x):,} rows", f"{x.shape[1]} dimensions"] + ["directions only"] * self.cosine
         return {"note": " · ".join(words), "rows": len(x)}
 
+    def index(self, k: int) -> Index:
+        "The rows at position `k`, ready to be searched; the last one is kept."
+        step = None if self.history is None else int(self.recorded()[k])
+        if self._index is None or self._index[0] != step:
+            x = self.features(k)
+            if self.cosine: x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
+            self._index = (step, Index(x))
+        return self._index[1]
+
     def near(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:  # [q, k] rows, [q, k] distances
         "Nearest others at position `k`, in the full space; distances of rows that hold no numbers are NaN."
-        x = self.features(k)
-        near, far = nearest(x, rows, self.k)
-        return near, np.where(np.isfinite(x[rows]).all(1)[:, None], far, np.nan)
+        index = self.index(k)
+        near, far = index.query(rows, self.k)
+        return near, np.where(index.there[rows][:, None], far, np.nan)
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["ask"] == "images" and self.images is not None:
@@ -525,15 +535,13 @@ class NeighbourParts(OfSeries):
 
 def matrix_of(
     values: Any,      # [n, …] numbers
-    cosine: bool,     # rows to length one
 ) -> np.ndarray:      # float32 [n, d]
     "Features as a matrix. Raises `ValueError` for what has no rows of numbers."
     x = host(values)
     if x.ndim < 2 or x.dtype.kind not in "biuf":
         raise ValueError("neighbours need features [n, d], numbers in one row per item, or a History; "
                          f"got {x.dtype} {list(x.shape)}")
-    x = x.reshape(len(x), int(np.prod(x.shape[1:]))).astype(np.float32)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30) if cosine else x
+    return x.reshape(len(x), int(np.prod(x.shape[1:]))).astype(np.float32)
 
 # %% ../../nbs/07f_linked.ipynb #f5d12da6
 class Neighbours(NeighbourParts, View):
@@ -555,7 +563,7 @@ class Neighbours(NeighbourParts, View):
         images, labels, classes = parts_of(images, labels, classes)
         history = features if is_history(features) else None
         self.k, self.series, self.cosine, self.images, self.history = int(k), series, cosine, images, history
-        self.space = None if history is not None else matrix_of(features, cosine)
+        self.space, self._index = (None if history is not None else matrix_of(features)), None
         self.labels, self.names = (None, []) if labels is None else class_numbers("labels", labels, classes)
         if history is None: self.picture(-1)        # what does not fit together is an error here
         known = None if self.labels is None else codes(self.labels, len(self.names))
