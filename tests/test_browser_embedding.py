@@ -145,9 +145,9 @@ def test_search(open_page, tmp_path):
     view = Embedding(x, images, labels, CLASSES, columns={"file": files, "norm": np.arange(300) / 10})
     sheet, page, _ = sheet_of(open_page, tmp_path, view)
     box = page.get_by_label("search")
-    for query, count in [("row:17", 1), ("row:3, 10-19", 11), ("zero", 100), ("ZERO", 100), ("onerror", 100), ("label:two", 100),
-                         ("img_01", 10), ("file:299", 1), ("norm:>19.95", 100), ("norm:1..2", 11), ("norm:<=0", 1), ("17", 13),
-                         ("nothing like it", 0), ("row:9999", 0), ("label:", 0)]:
+    for query, count in [("row:17", 1), ("row:3, 10-19", 11), ("zero", 100), ("ZERO", 100), ("onerror", 100),
+                         ("label:two", 100), ("img_01", 10), ("file:299", 1), ("norm:>19.95", 100), ("norm:1..2", 11),
+                         ("norm:<=0", 1), ("17", 13), ("nothing like it", 0), ("row:9999", 0), ("label:", 0)]:
         box.fill(query)
         page.wait_for_timeout(220)
         assert selected(page) == count, query
@@ -270,27 +270,33 @@ def test_both_renderers_draw_the_same(open_page, tmp_path, n):
             const from = document.querySelector("canvas.clnb-canvas"), to = document.createElement("canvas");
             Object.assign(to, {width: from.width >> 3, height: from.height >> 3});
             const pen = to.getContext("2d");
-            pen.fillStyle = "#fff"; pen.fillRect(0, 0, to.width, to.height);
             pen.drawImage(from, 0, 0, to.width, to.height);
-            return [...pen.getImageData(0, 0, to.width, to.height).data]; }"""), float)
+            return [...pen.getImageData(0, 0, to.width, to.height).data]; }"""), float).reshape(-1, 4)
         assert int(data(page)["lasso"]) < 500 and not sheet.problems()
     assert shots["canvas"][0] == shots["webgl"][0] > n / 10
-    assert np.abs(shots["canvas"][1] - shots["webgl"][1]).mean() < 2.5 < np.abs(shots["canvas"][1] - 255).mean()
+    one, other = shots["canvas"][1], shots["webgl"][1]
+    opaque = other[:, 3:] / 255                                           # WebGL leaves the paper out
+    other = opaque * other + (1 - opaque) * one[0]
+    one, other = one[:, :3], other[:, :3]
+    assert np.abs(one - other).mean() < 0.25 * np.abs(one - one[0]).mean()
 
 
-def test_a_lost_graphics_card_is_no_end(open_page, tmp_path):
+def test_a_lost_graphics_card_is_no_end(chromium, tmp_path):
     x, labels, _ = cloud(2000)
-    keep = """<script>const ask = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext =
-        function (kind, ...rest) { const made = ask.call(this, kind, ...rest); if (kind === "webgl2") window.card = made; return made; };
-        </script>"""
-    path = tmp_path / "lost.html"
-    path.write_text(Embedding(x, labels=labels, renderer="webgl").page().replace("</head>", f"{keep}</head>"), "utf-8")
-    sheet = open_page(path)
-    page = sheet.page
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    context.add_init_script("""const ask = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+          const made = ask.call(this, kind, ...rest);
+          if (kind === "webgl2") window.card = made;
+          return made; };""")
+    page = context.new_page()
+    page.goto(Embedding(x, labels=labels, renderer="webgl").save(tmp_path / "lost.html").as_uri())
+    page.wait_for_timeout(500)
     if data(page)["renderer"] == "canvas": pytest.skip("no WebGL2 in this browser")
     page.evaluate("window.card.getExtension('WEBGL_lose_context').loseContext()")
     page.wait_for_timeout(400)
-    assert data(page)["renderer"] == "canvas" and sheet.painted() and not sheet.problems()
+    assert data(page)["renderer"] == "canvas" and data(page)["points"] == "2000"
+    context.close()
 
 
 def test_software_webgl_is_not_used_by_itself(open_page, tmp_path):
@@ -484,7 +490,8 @@ def test_other_layouts_and_density_come_from_elsewhere(make_notebook):
     note = root.locator(".clnb-note").first.inner_text()
     assert "trust" in note and "neighbours kept" in note and book.kernel("print(view.kind)") == "tsne"
     book.kernel("history.record(1, embedding=x + 0.1)")
-    page.wait_for_function("() => /computed|of step 0/.test(document.querySelector('.clnb-note').textContent)", timeout=20_000)
+    page.wait_for_function("() => /computed|of step 0/.test(document.querySelector('.clnb-note').textContent)",
+                           timeout=20_000)
     page.wait_for_function("() => /^step 1 (?!.*computed)/.test(document.querySelector('.clnb-note').textContent)",
                            timeout=120_000)
     root.get_by_label("colour").select_option("density")

@@ -1,28 +1,19 @@
-"""Embedding, ImageGrid, LogitMatrix and the view base, without a browser."""
+"""ImageGrid, LogitMatrix and what the pictures share, without a browser."""
 
 import json
-import time
 
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
 from clnb.losses import nt_xent
 from clnb.run import History
-from clnb.views.base import Selection
 from clnb.views.pictures import (
-    Embedding,
     ImageGrid,
     LogitMatrix,
-    aligned,
     class_colours,
     column,
     image_atlas,
-    layout,
-    nearest,
-    neighbours_kept,
     pixels,
     quantised,
     row_softmax,
@@ -36,50 +27,6 @@ def rng(seed=0):
 
 def array(packed):
     return np.frombuffer(packed["bytes"], packed["dtype"]).reshape(packed["shape"])
-
-
-@pytest.mark.parametrize("d", [3, 20, 300, 700])
-def test_the_plane_is_the_principal_plane(d):
-    x = rng(1).normal(size=(400, d)) * np.r_[9, 6, np.full(d - 2, 0.7)] + 3
-    made = layout(x)
-    pca = PCA(2, svd_solver="full").fit(x)
-    assert made["share"] == pytest.approx(pca.explained_variance_ratio_.sum(), abs=2e-3)
-    # the same points up to rotation and one scale
-    expected = pca.transform(x)
-    turned, drift = aligned(made["points"] * made["length"], expected)
-    assert drift < 0.02 * np.linalg.norm(expected, axis=1).mean() and turned.shape == (400, 2)
-
-
-def test_two_columns_stay_as_they_are():
-    x = rng().normal(size=(50, 2)).astype(np.float32)
-    assert np.array_equal(layout(x)["points"], x)
-
-
-def test_alignment_undoes_rotation_and_reflection():
-    x = rng().normal(size=(100, 2))
-    for turn in (np.array([[0, -1], [1, 0]]), np.array([[1, 0], [0, -1]]), np.linalg.qr(rng(3).normal(size=(2, 2)))[0]):
-        assert aligned(x @ turn, x)[1] < 1e-9
-
-
-def test_neighbours_against_scikit_learn():
-    x = rng().normal(size=(500, 24))
-    rows, distances = nearest(x, range(500), 7)
-    d, i = NearestNeighbors(n_neighbors=8).fit(x).kneighbors(x)
-    assert np.array_equal(rows, i[:, 1:]) and np.allclose(distances, d[:, 1:], atol=1e-4)
-
-
-def test_neighbours_of_few_or_missing_points():
-    assert nearest(np.zeros((1, 4)), [0])[0].shape == (1, 0)
-    x = np.array([[0.0, 0], [np.nan, 0], [1, 0], [3, 0]])
-    rows, distances = nearest(x, [0], 2)
-    assert rows.tolist() == [[2, 3]] and distances.tolist() == [[1, 3]]
-    assert neighbours_kept(x, x[:, :2], k=1) == 1
-
-
-def test_periodic_labels_do_not_fool_the_sample():
-    labels = np.arange(20_000) % 5     # every fifth row is of the same class
-    x = rng().normal(size=(20_000, 8)) + 10 * np.eye(5, 8)[labels]
-    assert layout(x)["share"] == pytest.approx(PCA(2).fit(x).explained_variance_ratio_.sum(), abs=0.02)
 
 
 @pytest.mark.parametrize("images, shape", [
@@ -126,68 +73,7 @@ def test_large_atlases_travel_as_sheets():
     assert "images" in image_atlas(x[:100], 100)
 
 
-def test_a_view_follows_a_history():
-    history = History()
-    view = Embedding(history, labels=np.zeros(30, int))
-    assert "waiting" in view.frame["note"]
-    x = rng().normal(size=(30, 6))
-    history.record(0, embedding=x)
-    history.record(10, embedding=x[:, ::-1])
-    view.refresh()
-    assert view.steps == [0, 10] and view.frame["step"] == 10
-    newest = view.frame["points"]["bytes"]
-    view.at = 0
-    view.refresh()
-    assert view.frame["step"] == 0 and "step 0" in view.frame["note"]
-    view.at = -1
-    view.refresh()
-    assert view.frame["points"]["bytes"] == newest      # rewinding and coming back shows the same picture
-
-
-def test_an_earlier_frame_is_not_sent_again():
-    history = History()
-    for step in range(3): history.record(step, embedding=rng(step).normal(size=(9, 4)))
-    view = Embedding(history)
-    view.at = 1
-    view.follow()
-    number = view.frame["number"]
-    history.record(3, embedding=rng(3).normal(size=(9, 4)))
-    view.follow()
-    assert view.frame["number"] == number and view.steps == [0, 1, 2, 3]
-
-
-def test_frames_are_built_only_for_a_page_that_draws():
-    history = History()
-    view = Embedding(history)
-    view.painter.fastest = 0.005
-    for step in range(50): history.record(step, embedding=rng(step).normal(size=(9, 4)))
-    assert view.frame["number"] == 1                     # no page has spoken: nothing is built
-    view.drawn = 1                                       # a page draws the first frame, and then no other
-    time.sleep(0.3)
-    assert view.frame["number"] == 2 and view.frame["step"] == 49
-    view.close()
-
-
-def test_answers():
-    x, images = rng().normal(size=(40, 6)), rng().integers(0, 256, (40, 1, 5, 5), dtype=np.uint8)
-    view = Embedding(x, images)
-    assert np.array_equal(array(view.answer({"ask": "images", "rows": [7, 3]})["images"]), images[[7, 3]])
-    reply = view.answer({"ask": "neighbours", "row": 4})
-    assert array(reply["rows"]).tolist() == nearest(x, [4])[0][0].tolist()
-    with pytest.raises(ValueError, match="cannot answer"): view.answer({"ask": "everything"})
-
-
-def test_linked_views_share_a_selection():
-    shared = Selection()
-    one, two = (Embedding(rng().normal(size=(9, 3))).link(shared) for _ in range(2))
-    one.selected = np.array([5, 2], "<u4").tobytes()
-    assert shared.index.tolist() == [2, 5] == np.frombuffer(two.selected, "<u4").tolist()
-
-
 def test_wrong_input_is_named():
-    with pytest.raises(ValueError, match=r"\[n, d\]"): Embedding(np.zeros(5))
-    with pytest.raises(ValueError, match=r"\[n, d\]"): Embedding([["a", "b"]])
-    assert "5 rows, but there are 9 points" in Embedding(np.zeros((9, 3)), labels=np.zeros(5, int)).frame["error"]
     with pytest.raises(ValueError, match="one shape"): LogitMatrix((np.zeros((3, 2)), np.zeros((4, 2))))
     with pytest.raises(ValueError, match="must be positive"): LogitMatrix(np.zeros((2, 3, 4)), temperature=0)
 
@@ -238,7 +124,6 @@ def test_image_series():
 
 
 @pytest.mark.parametrize("make", [
-    lambda names: Embedding(rng().normal(size=(3, 5)), rng().random((3, 4, 4)), [0, 1, -1], names),
     lambda names: ImageGrid(rng().random((3, 4, 4)), [0, 1, 1], names),
     lambda names: LogitMatrix(rng().normal(size=(2, 3, 5)), rng().random((3, 4, 4)), [0, 1, 1], names)])
 def test_names_stay_text_and_everything_has_a_picture(make, tmp_path):
@@ -252,8 +137,3 @@ def test_names_stay_text_and_everything_has_a_picture(make, tmp_path):
     assert len(state["frames"]) == 1
 
 
-def test_a_page_of_many_points_stays_small():
-    history = History()
-    for step in range(40): history.record(step, embedding=rng(step).normal(size=(20_000, 4)).astype(np.float32))
-    view = Embedding(history, labels=np.arange(20_000) % 10)
-    assert len(view.page(frames=40)) < 8_000_000

@@ -11,9 +11,10 @@ from .base import Painter as Painter
 from .base import Selection as Selection
 from .base import View as View
 from .base import packed as packed
+from .embedding import Embedding
 from .live import CollapseMonitor, Controls, Curves, Spectrum
 from .live import LiveView as LiveView
-from .pictures import Embedding, ImageGrid, LogitMatrix
+from .pictures import ImageGrid, LogitMatrix
 from .playgrounds import Circle, NegativeWeights
 
 # %% ../../nbs/07d_views.ipynb #8df32725

@@ -801,7 +801,7 @@ class Search {
   find() {
     const { stage, inks, track } = this.cloud, columns = inks.columns.concat(inks.density.values ? [inks.density] : []);
     const mask = matches(this.box.value, columns, track.n), rows = mask ? rowsOf(mask) : new Uint32Array(0);
-    stage.select(rows);
+    this.cloud.select(rows);
     this.found.textContent = mask ? `${many(rows.length)} found` : "";
   }
   clear() {
@@ -836,8 +836,8 @@ class Picking {
       Escape: () => { this.drop(); cloud.tooltip.hide(); cloud.search.clear(); },
       "+": () => this.zoom(middle(), 1.4), "=": () => this.zoom(middle(), 1.4), "-": () => this.zoom(middle(), 1 / 1.4),
       0: () => cloud.fit(), ArrowLeft: pan(40, 0), ArrowRight: pan(-40, 0), ArrowUp: pan(0, 40), ArrowDown: pan(0, -40),
-      n: () => this.walk(1), p: () => this.walk(-1), a: () => stage.select(this.onScreen()), "/": () => cloud.search.box.focus(),
-      Enter: () => cloud.tooltip.row >= 0 && stage.select(Uint32Array.of(cloud.tooltip.row)),
+      n: () => this.walk(1), p: () => this.walk(-1), a: () => cloud.select(this.onScreen()), "/": () => cloud.search.box.focus(),
+      Enter: () => cloud.tooltip.row >= 0 && cloud.select(Uint32Array.of(cloud.tooltip.row)),
     };
   }
 
@@ -886,7 +886,7 @@ class Picking {
       if (event.ctrlKey || event.metaKey) for (const one of stage.selection) mask[one] = 1;
       if (row >= 0) mask[row] = 1;
       else this.inside(this.outline(), mask);
-      stage.select(rowsOf(mask));
+      this.cloud.select(rowsOf(mask));
     }
     this.drop();
   }
@@ -950,6 +950,8 @@ class Picking {
 class Cloud {
   constructor(stage) {
     Object.assign(this, { stage, track: new Track(), camera: new Camera(stage), frame: {}, splatter: new Splatter(), sprites: null });
+    Object.assign(stage.title.style, { flex: "none" });        // a longer note must not move the picture
+    Object.assign(stage.note.style, { flex: "0 1 auto", minWidth: 0, overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" });
     this.still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.picking = new Picking(this);
     const { options, tools } = stage;
@@ -1056,6 +1058,13 @@ class Cloud {
     return (wanted && this.sprites) || this.splatter;
   }
 
+  /** Select rows, ascending and each once: also a million of them. */
+  select(rows) {
+    this.stage.model.set("selected", new DataView(rows.buffer));
+    this.stage.model.save_changes();
+    this.stage.redraw();
+  }
+
   /** Which rows are selected, as a mask; null when none is. */
   choose(n) {
     const bytes = this.stage.model.get("selected"), hidden = this.inks.hidden;
@@ -1070,6 +1079,7 @@ class Cloud {
   draw(given) {
     const frame = this.laid(given), { stage, track, camera, inks } = this, clock = performance.now();
     if (frame !== given) stage.note.textContent = frame.note;
+    stage.note.title = frame.note ?? "";      // all of it, where there is no room
     this.accept(frame);
     const n = track.n, moving = track.tick(clock), painter = this.painter;
     inks.wantDensity(frame.step);
