@@ -22,7 +22,8 @@ import time
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,25 +75,48 @@ class Column:
 class Frames:
     "Steps and arrays of one name, at most `budget` bytes of them in memory; the rest in `folder`, or thinned."
 
-    def __init__(self, folder: Path | None = None, budget: int = 64 << 20) -> None:
-        self.folder, self.budget, self.thinned = folder, budget, 0
+    def __init__(
+        self,
+        folder: Path | None = None,
+        budget: int = 64 << 20,
+        marks: Callable[[], Iterable[int]] = tuple,     # gives the steps at which something was changed
+    ) -> None:
+        self.folder, self.budget, self.marks, self.thinned = folder, budget, marks, 0
+        self.offered, self.bytes = 0, 0
         self._steps: list[int] = []
+        self._ordinals: list[int] = []             # the how-manieth frame each was
         self._kept: dict[int, np.ndarray] = {}     # position -> array in memory
 
     def append(self, step: int, array: np.ndarray) -> None:
         if self.folder is not None:
             write_atomically(self.path(step), lambda file: np.save(file, array, allow_pickle=False))
+        elif self.thinned and self._ordinals[-1] % 2**self.thinned and not self._at_marks([self._steps[-1], step]):
+            self._keep(range(len(self._steps) - 1))
         self._kept[len(self._steps)] = array
         self._steps.append(step)
-        while sum(kept.nbytes for kept in self._kept.values()) > self.budget and len(self._kept) > 2:
-            if self.folder is not None: del self._kept[min(self._kept)]
+        self._ordinals.append(self.offered)
+        self.offered, self.bytes = self.offered + 1, self.bytes + array.nbytes
+        while self.bytes > self.budget and len(self._kept) > 2:
+            if self.folder is not None: self.bytes -= self._kept.pop(next(iter(self._kept))).nbytes
             else: self._thin()
 
+    def _at_marks(self, steps: Sequence[int]) -> list[int]:
+        "Positions of the newest of `steps` at or before each mark; not the last, which is kept anyway."
+        found = {bisect_right(steps, mark) - 1 for mark in self.marks()}
+        return sorted(found & set(range(len(steps) - 1)))
+
     def _thin(self) -> None:
-        keep = sorted({*range(0, len(self._steps), 2), len(self._steps) - 1})
-        self._steps = [self._steps[k] for k in keep]
-        self._kept = {new: self._kept[old] for new, old in enumerate(keep)}
         self.thinned += 1
+        last, marked = len(self._steps) - 1, self._at_marks(self._steps)
+        room = len(self._steps) // 4
+        if len(marked) > room: marked = [marked[i * len(marked) // room] for i in range(room)]
+        even = [k for k, ordinal in enumerate(self._ordinals) if ordinal % 2**self.thinned == 0]
+        self._keep(sorted({*even, *marked, last}))
+
+    def _keep(self, positions: Sequence[int]) -> None:
+        self._steps, self._ordinals = [self._steps[k] for k in positions], [self._ordinals[k] for k in positions]
+        self._kept = {new: self._kept[old] for new, old in enumerate(positions)}
+        self.bytes = sum(array.nbytes for array in self._kept.values())
 
     def path(self, step: int) -> Path: return self.folder / f"{step:010d}.npy"
 
@@ -107,6 +131,14 @@ class Frames:
     def values(self) -> np.ndarray | list[np.ndarray]:
         frames = [self.frame(k) for k in range(len(self._steps))]
         return np.stack(frames) if len({f.shape for f in frames}) == 1 else frames
+
+    def says(self) -> str:
+        "What was dropped or is on disk only, in a few words; '' when everything is in memory."
+        if self.thinned:
+            return f"{len(self._steps):,} of {self.offered:,} frames kept ({self.bytes / 1e6:.3g} MB), also at marks"
+        if 0 < (count := len(self._kept)) < len(self._steps):
+            return f"{count:,} of {len(self._steps):,} frames in memory ({self.bytes / 1e6:.3g} MB), all on disk"
+        return ""
 
 # %% ../nbs/06_run.ipynb #8ba3da8b
 def write_atomically(
@@ -165,7 +197,14 @@ class Series:
 
     def __repr__(self) -> str:
         kind = f"arrays {self.frame(-1).shape}" if self.is_array else f"numbers, last {self.frame(-1):.4g}"
-        return f"{self.name}: {len(self)} {kind}" + (f", thinned {self.thinned} times" if self.thinned else "")
+        return f"{self.name}: {len(self)} {kind}" + (f", {said}" if (said := self.says()) else "")
+
+    def says(self) -> str:
+        "What was thinned, or is on disk only; '' when everything is in memory."
+        with self._lock:
+            if self.is_array: said = self._store.says()
+            else: said = f"{len(self):,} numbers kept" if self.thinned else ""
+        return f"{said} (thinned {self.thinned} times)" if self.thinned else said
 
 # %% ../nbs/06_run.ipynb #10ed0592
 def to_numpy(
@@ -199,7 +238,8 @@ class Record:
     def _of(self, name: str, kind: type) -> Any:
         if name not in self._series:
             folder = self.folder / "arrays" / quote(name, safe="") if self.folder is not None else None
-            self._series[name] = Column() if kind is Column else Frames(folder, self.budget)
+            steps = lambda: [mark.step for mark in self.marks]  # noqa: E731
+            self._series[name] = Column() if kind is Column else Frames(folder, self.budget, steps)
         if not isinstance(self._series[name], kind):
             raise TypeError(f"{name!r} was recorded as {'a number' if kind is Frames else 'an array'} before; "
                             "use another name for the other kind")
@@ -220,6 +260,11 @@ class Record:
     def last(self, name: str) -> float | np.ndarray:
         "The newest value of `name`."
         return self[name].frame(-1)
+
+    def says(self) -> str:
+        "Which arrays were thinned, or are on disk only; '' when all are in memory."
+        found = {name: self[name].says() for name in self.names() if self[name].is_array}
+        return "; ".join(f"{name}: {said}" for name, said in found.items() if said)
 
 # %% ../nbs/06_run.ipynb #39b65d80
 class History(Record):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOW', 'STATIC', 'packed', 'rows_of', 'Listeners', 'Subsets', 'Selection', 'whole_file', 'front_end', 'style', 'Pool',
            'scoped', 'script', 'page', 'Painter', 'Supplies', 'message', 'position', 'landmarks', 'InTime', 'AsPage',
-           'View', 'views_in', 'row_of', 'Rows', 'Board', 'stacked']
+           'View', 'views_in', 'row_of', 'Rows', 'parts_of', 'Board', 'stacked']
 
 # %% ../../nbs/07_views.ipynb #4bf0a7d3
 import atexit
@@ -246,8 +246,8 @@ def scoped(
 ) -> str:
     "A view's own module as an expression, so that several can stand in one script."
     module = (STATIC / f"{name}.js").read_text("utf-8")
-    if "export default" not in module: return "({ render() {} })"
-    inside = re.sub(r"^export default", "const clnbView =", module, flags=re.M)
+    inside, found = re.subn(r"^export default", "const clnbView =", module, flags=re.M)
+    if not found: return "({ render() {} })"
     return f"(() => {{\n{inside}\nreturn clnbView;\n}})()"
 
 
@@ -647,6 +647,23 @@ class Rows(widgets.VBox):
                                                 for row in self.rows)
 
 # %% ../../nbs/07_views.ipynb #a04c9722
+def parts_of(
+    rows: Sequence[Sequence[Any]],  # of views, and of widgets with a `page`
+    frames: int = 60,
+) -> list[list[dict[str, Any]]]:
+    "What `page` needs of rows of views: each at the same moments, at most `frames` of them."
+    views = list(views_in(rows))
+    steps = sorted({int(step) for view in views for step in view.recorded()})
+    marks = sorted({step for view in views for step, _ in view.marks()})
+    common = [steps[k] for k in landmarks(steps, marks, frames)] or None
+
+    def part(view: Any) -> list[dict[str, Any]]:
+        if isinstance(view, View): return [view.part(frames, common)]
+        return [{"html": view.page(), "height": 190, "frames": []}] if hasattr(view, "page") else []
+
+    return [[made for view in row for made in part(view)] for row in rows]
+
+# %% ../../nbs/07_views.ipynb #cbd144a1
 class Board(Rows):
     "Several views as one thing: one selection, one page, one still picture."
 
@@ -668,15 +685,7 @@ class Board(Rows):
 
     def page(self, frames: int = 60) -> str:
         "A complete HTML page with every view, at most `frames` moments of each."
-        steps = self.steps()
-        common = [steps[k] for k in landmarks(steps, [step for step, _ in self.marks()], frames)]
-        parts = [[part for view in row for part in self._part(view, frames, common)] for row in self.rows]
-        return page(parts, self.title or type(self).__name__, self.title)
-
-    @staticmethod
-    def _part(view: Any, frames: int, common: list[int]) -> list[dict[str, Any]]:
-        if isinstance(view, View): return [view.part(frames, common or None)]
-        return [{"html": view.page(), "height": 190, "frames": []}] if hasattr(view, "page") else []
+        return page(parts_of(self.rows, frames), self.title or type(self).__name__, self.title)
 
     def save(self, path: str | Path, frames: int = 60) -> Path:
         "Write `page()` to a file that opens in any browser, without a kernel and without a network."
@@ -694,7 +703,7 @@ class Board(Rows):
 
     def close(self) -> None:
         "Close every view."
-        for view in self.views: view.close()
+        for view in vars(self).get("views", ()): view.close()
         super().close()
 
 # %% ../../nbs/07_views.ipynb #fa860d23
