@@ -158,17 +158,12 @@ class Params:
 
     def source_grid(self) -> Tensor:  # [N, H', W', 2] (x, y) in pixels of the input
         "The place in the input that every pixel of the output shows."
-        h, w = self.out_size
-        axes = (torch.arange(h, device=self.device), torch.arange(w, device=self.device))
-        y, x = torch.meshgrid(*axes, indexing="ij")
-        pixels = torch.stack([x, y], -1).to(self.to_source.dtype).view(1, h * w, 2)
-        return self.source_points(pixels.expand(self.count, -1, -1)).view(self.count, h, w, 2)
+        return self.source_points(_pixels(self)).view(self.count, *self.out_size, 2)
 
     def source_index(self) -> Tensor:  # [N, H', W'] int64
         "Number (row · W + column) of the input pixel that every pixel of the output shows, -1 outside."
-        x, y = self.source_grid().add(0.5).floor().long().unbind(-1)
-        inside = (x >= 0) & (x < self.in_size[1]) & (y >= 0) & (y < self.in_size[0])
-        return torch.where(inside, y * self.in_size[1] + x, -1)
+        (h, w), (x, y) = self.in_size, self.source_grid().add(0.5).floor().long().unbind(-1)
+        return torch.where(_shows_input(self).view_as(x), y.clamp(0, h - 1) * w + x.clamp(0, w - 1), -1)
 
     def apply_mask(
         self,
@@ -224,6 +219,29 @@ def _matrix(*rows: Tensor | float) -> Tensor:
 
 def _precise(value: Tensor) -> Tensor:
     return value.to(torch.float32 if value.device.type == "mps" else torch.float64)
+
+# %% ../nbs/02_augment.ipynb #be175124
+def _pixels(params: Params) -> Tensor:
+    "[N, H'·W', 2] (x, y) of the pixels of the output."
+    h, w = params.out_size
+    axes = (torch.arange(h, device=params.device), torch.arange(w, device=params.device))
+    y, x = torch.meshgrid(*axes, indexing="ij")
+    return _precise(torch.stack([x, y], -1)).view(1, h * w, 2).expand(params.count, -1, -1)
+
+
+def _shows_input(params: Params) -> Tensor:
+    "[N, H'·W']: pixels of the output whose place lies inside the image at every step back to the input."
+    places = _pixels(params)
+    inside = torch.ones(places.shape[:2], dtype=torch.bool, device=params.device)
+    for step in reversed(_leaves(params)):
+        places = step.source_points(places)
+        x, y = places.add(0.5).floor().unbind(-1)
+        inside &= (x >= 0) & (x < step.in_size[1]) & (y >= 0) & (y < step.in_size[0])
+    return inside
+
+
+def _leaves(params: Params) -> list[Params]:
+    return [leaf for part in params.parts for leaf in _leaves(part)] if params.parts else [params]
 
 # %% ../nbs/02_augment.ipynb #4b7600b8
 def _move_points(matrix: Tensor, points: Tensor) -> Tensor:
@@ -479,7 +497,7 @@ def _crop_loop(x, y, boxes, flips, white, first, last):
         rows, weights = _taps(0, h, out_height, False, white)
         _down(plane, rows, weights, y[n])
 
-
+# %% ../nbs/02_augment.ipynb #fb4cf2e7
 def _across(image, top, h, columns, weights, plane):
     for i in range(h):
         for c in range(len(image)):

@@ -318,6 +318,15 @@ def test_masks_and_index_image():
         params.map_points(torch.zeros(3, 2))
 
 
+def test_what_a_crop_cut_away_does_not_come_back_in_the_mask():
+    x = torch.ones(8, 1, 40, 36)
+    aug = A.Compose([A.RandomResizedCrop(30, (0.2, 0.5)), A.Compose([A.HorizontalFlip(), A.Affine(40, (0.2, 0.2))])])
+    y, params = aug.with_params(x, generator(3))
+    index = params.source_index()[:, None]
+    assert (y < 1e-3).any() and (index[y < 1e-3] == -1).all() and (index[y > 0.999] >= 0).all()
+    assert params.apply_mask(torch.ones(8, 1, 40, 36)).equal((index >= 0).float())
+
+
 def test_cutout_box_and_noise_level():
     x = torch.ones(400, 1, 20, 30)
     y, params = A.Cutout(0.5).with_params(x, generator(0))
