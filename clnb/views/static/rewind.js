@@ -39,7 +39,7 @@ class Desk {
   makeWalk() {
     const { stage } = this, { timeline, clock, play, live, clockText } = stage;
     const button = (text, label, title, act) => make("button", { type: "button", title, "aria-label": label, onclick: act }, text);
-    this.first = button("⏮", "first", "the first recorded step (Home)", () => this.go(0));
+    this.first = button("|◀", "first", "the first recorded step (Home)", () => this.go(0));
     this.before = button("◀", "previous", "one recorded step back (left arrow)", () => this.walk(-1));
     this.after = button("▶", "next", "one recorded step on (right arrow)", () => this.walk(1));
     const speed = dropdown("speed", SPEEDS.map((s) => `${s} steps/s`), `${this.rate} steps/s`, (text) => { this.rate = parseFloat(text); });
