@@ -33,7 +33,7 @@ def view(page, title): return page.locator(f'.clnb[aria-label^="{title}"]')
 
 def shows(page, step, what="step"):
     """Wait until the slider stands at a step (or its `data-what` is this)."""
-    page.wait_for_function("([step, name]) => document.querySelector('.clnb[aria-label=Rewind]').dataset[name] === step",
+    page.wait_for_function("([step, name]) => document.querySelector('[aria-label=Rewind]').dataset[name] === step",
                            arg=[str(step), what], timeout=5000)
     return True
 
@@ -326,3 +326,38 @@ def test_live_in_jupyterlab(make_notebook):
     page.wait_for_timeout(1500)
     book.shot("07h-lab")
     book.check()
+
+
+def test_boards_in_the_site(open_page, tmp_path):
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    from tools import execute, site
+
+    cells = [new_code_cell(SETUP), new_code_cell("rewind.board(title='In the site')")]
+    cells.append(new_code_cell("Rewind(Spectrum(history, names=('embedding',)))"))
+    nbformat.write(new_notebook(cells=cells), tmp_path / "small.ipynb")
+    notebook, missing = execute.run(tmp_path / "small.ipynb", pages=True)
+    assert not missing
+    sheet = open_page(site.write(notebook, "small", "Small", tmp_path))
+    page = sheet.page
+    page.wait_for_timeout(1500)
+    frames = [frame for frame in page.frames if frame != page.main_frame]
+    assert len(frames) == 2 and sheet.painted() >= 3   # what is far below is not drawn yet
+    for frame, element in zip(frames, page.locator("iframe").element_handles(), strict=True):
+        high = frame.evaluate("document.documentElement.scrollHeight")
+        assert abs(element.bounding_box()["height"] - high) < 6                  # as high as its content
+    page.locator("iframe").first.scroll_into_view_if_needed()
+    frames[0].locator(".clnb-marks .clnb-chip").first.click()                    # rewind
+    page.wait_for_timeout(700)
+    assert sum("step 50" in text for text in frames[0].locator(".clnb-note").all_inner_texts()) >= 3
+    canvas = frames[0].locator(".clnb[aria-label^=Embedding] canvas.clnb-canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for y in np.linspace(0.1, 0.9, 25):                                          # hover
+        for x in np.linspace(0.1, 0.9, 40):
+            if not frames[0].locator(".clnb-tip:visible").count():
+                page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    assert "label" in frames[0].locator(".clnb-tip:visible").inner_text()
+    sheet.shot("07h-site")
+    assert not sheet.problems()

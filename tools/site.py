@@ -51,6 +51,18 @@ def formulas(markdown: str) -> str:
     return "".join(parts)
 
 
+# A page of views says how high it is (page.js): its frame gets this height, so that nothing is cut off.
+HEIGHTS = """<script>
+addEventListener("message", (event) => {
+  const height = Number(event.data?.clnbHeight);
+  if (!(height > 0)) return;
+  for (const frame of document.querySelectorAll("iframe"))
+    if (frame.contentWindow === event.source) frame.style.height = `${Math.min(height, 5000)}px`;
+});
+</script>
+"""
+
+
 def write(notebook: nbformat.NotebookNode, name: str, title: str, folder: Path = SITE) -> Path:
     """One page; returns its path."""
     for cell in list(notebook.cells):
@@ -64,6 +76,7 @@ def write(notebook: nbformat.NotebookNode, name: str, title: str, folder: Path =
     text = re.sub(r'<script[^>]+src="[^"]*"[^>]*>\s*</script>', "", text)
     inside = r"(?:(?!</script>).)*"
     text = re.sub(rf"<script[^>]*>{inside}(?:MathJax|require\.config){inside}</script>", "", text, flags=re.S)
+    text = text.replace("</head>", f"{HEIGHTS}</head>", 1)   # before the frames, so that none is heard too late
     path = folder / f"{name}.html"
     path.write_text(text, "utf-8")
     return path

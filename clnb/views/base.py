@@ -370,8 +370,11 @@ class Supplies:
         raise ValueError(f"{type(self).__name__} cannot answer {question.get('ask')!r}")
 
     def atlas(self) -> dict[str, Any]:
-        "What a page without a kernel needs to answer for itself; see `PageModel` in common.js."
+        "What a page without a kernel needs to answer for itself; see `PageModel` in page.js."
         return {}
+
+    def prepare(self) -> None:
+        "Called before a page is made of the view, alone or in a board."
 
 # %% ../../nbs/07_views.ipynb #36fd6e25
 def message(
@@ -466,6 +469,7 @@ class AsPage:
     def part(self, frames: int = 60, common: Sequence[int] | None = None) -> dict[str, Any]:
         "What a page carries of this view: at most `frames` frames, at the steps `common` to its views when given."
         self._common = common
+        self.prepare()
         try:
             steps, keep = [int(step) for step in self.recorded()], self.kept(frames)
             shown = [{**self.picture(k), "step": steps[k] if steps else None, "number": n + 1, "position": n}
@@ -615,11 +619,11 @@ class Rows(widgets.VBox):
     def __init__(self, rows: Sequence[Any], title: str = "") -> None:
         self.rows, self.title = [row for given in rows for row in row_of(given)], title
         self.views: list[View] = list(views_in(self.rows))
+        room = {"width": "100%", "overflow": "visible", "grid_gap": "8px"}
         lines = [widgets.HBox([self._cell(view, len(row)) for view in row],
-                              layout=widgets.Layout(flex_flow="row wrap", width="100%", overflow="visible"))
-                 for row in self.rows]
+                              layout=widgets.Layout(flex_flow="row wrap", **room)) for row in self.rows]
         above = [widgets.Label(title, style={"font_weight": "bold"})] if title else []
-        super().__init__([*above, *lines], layout=widgets.Layout(width="100%", overflow="visible"))
+        super().__init__([*above, *lines], layout=widgets.Layout(**room))
 
     @staticmethod
     def _cell(view: Any, beside: int) -> Any:

@@ -152,6 +152,11 @@ class Rewind(Bookmarks, Leading, View):
 
     def height(self) -> int: return 150
 
+    def to_html(self, frames: int = 60, height: int | None = None) -> str:
+        "The page as an `<iframe>`."
+        rows = [list(views_in(row)) for given in self.given for row in row_of(given)]
+        return super().to_html(frames, height or 170 + sum(max(view.height() for view in row) for row in rows))
+
     def sketch(self, figure: Picture, k: int) -> None:
         draw_track(figure, self.recorded(), k, self.listed())
 
