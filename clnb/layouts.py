@@ -136,7 +136,8 @@ def _umap(x: np.ndarray, begin: np.ndarray, warm: bool, seed: int) -> np.ndarray
 
     gentle = {"n_epochs": 50, "learning_rate": 0.25} if warm else {}
     fit = umap.UMAP(n_neighbors=min(15, len(x) - 1), init=begin, random_state=seed, n_jobs=1, **gentle)
-    return fit.fit_transform(x)
+    own = fit.fit_transform(x)      # umap-learn begins by stretching each axis to a range of 10 …
+    return own * np.ptp(begin, axis=0) / 10 if warm else own    # … which is taken back where points should hold still
 
 
 def _tsne(x: np.ndarray, begin: np.ndarray, warm: bool, seed: int) -> np.ndarray:
@@ -366,8 +367,14 @@ def serve() -> None:
         try: name, args = _receive(sys.stdin.buffer)
         except EOFError: return
         try: reply = True, {"layout": layout, "sequence": sequence}[name](*args)
-        except Exception as error: reply = False, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        except Exception as error: reply = False, (f"{type(error).__name__}: {error}", traceback.format_exc())
         _send(answers, reply)
+
+
+def _raised(message: str, trace: str) -> RuntimeError:
+    error = RuntimeError(message)
+    error.add_note(f"In the layout process:\n{trace}")
+    return error
 
 # %% ../nbs/05a_layouts.ipynb #1d01215d
 class LayoutWorker:
@@ -420,7 +427,7 @@ class LayoutWorker:
             try:
                 good, answer = self._answer(name, args)
                 if good: future.set_result(answer)
-                else: future.set_exception(RuntimeError(answer))
+                else: future.set_exception(_raised(*answer))
             except Exception as error:
                 code = self._end()
                 future.set_exception(RuntimeError(f"the layout process ended (exit code {code}): {error}"))
