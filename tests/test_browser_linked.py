@@ -466,40 +466,53 @@ tree = Hierarchy(history, labels=labels, classes=names).link(shared)
 """
 
 
+def until(page, found, wanted, seconds=15):
+    """Wait until `found()` gives what is wanted: kernels answer when they can."""
+    for _ in range(seconds * 10):
+        if (now := found()) == wanted: return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{now!r} is not {wanted!r} after {seconds} s")
+
+
 def test_linked_in_jupyterlab(make_notebook):
     book = make_notebook(SETUP, VIEWS, "confusion", "classes", "gallery", "near", "tree").run_all().check()
     page = book.page
     table_, tiles = book.widget(3), book.widget(4).locator("button[data-row]")
     tiles.first.locator("canvas").wait_for()
     table_.locator("tbody tr").nth(1).click()                             # a class in the table …
-    page.wait_for_timeout(1500)
+
+    def seen(cell, name="selected"):                                      # a view is drawn where it can be seen
+        book.widget(cell).scroll_into_view_if_needed()
+        page.wait_for_timeout(100)
+        return book.widget(cell).locator(".clnb").evaluate(f"e => e.dataset.{name}")
+
+    def selected_in():
+        return [seen(cell) for cell in (2, 3, 4, 5, 6)]
+
+    until(page, selected_in, ["6667"] * 5)                                # … is selected in all the others
     assert book.kernel("print(len(shared), set(labels[shared.index].tolist()))") == "6667 {1}"
-    for cell in (2, 3, 4, 5, 6):                                          # … is selected in all the others
-        said = book.widget(cell).locator(".clnb").evaluate("e => e.dataset.selected")
-        assert said == "6667", (cell, said)
     assert tiles.count() == 96 and "of 6,667" in book.widget(4).inner_text()
     near = book.widget(5).locator("button[data-row]")
     near.first.locator("canvas").wait_for()
-    assert "of the neighbours of the 6,667 selected rows" in book.widget(5).inner_text()
+    until(page, lambda: "of the neighbours of the 6,667 selected rows" in book.widget(5).inner_text(), True)
     near.nth(1).click()                                                   # walk: one row, everywhere
-    page.wait_for_timeout(1000)
+    until(page, selected_in, ["1"] * 5)
     row = int(book.kernel("print(*shared.index)"))
-    assert book.widget(2).locator(".clnb").evaluate("e => e.dataset.selected") == "1"
     assert tiles.first.get_attribute("data-row") == str(row)
 
     book.kernel("shared.set(np.flatnonzero(labels != guess))")            # from Python
-    page.wait_for_timeout(1000)
     wrong = int(book.kernel("print(len(shared))"))
-    assert f"{wrong:,} selected, 0 % of them correct" in book.widget(2).inner_text()
+    until(page, selected_in, [str(wrong)] * 5)
+    assert seen(2) and f"{wrong:,} selected, 0 % of them correct" in book.widget(2).inner_text()
 
     book.kernel("history.record(10, predictions=labels, embedding=x[:, ::-1], hierarchy=np.stack([labels] * 3))")
-    page.wait_for_timeout(2500)                                           # a new frame: the selection stays
-    assert "accuracy 100.0%" in book.widget(2).inner_text() and f"{wrong:,} selected" in book.widget(2).inner_text()
-    assert book.widget(6).locator(".clnb").evaluate("e => e.dataset.nodes") == "9"
-    assert "step 10" in book.widget(5).inner_text()
+    until(page, lambda: seen(2) and "accuracy 100.0%" in book.widget(2).inner_text(), True)     # a new frame
+    assert f"{wrong:,} selected" in book.widget(2).inner_text()
+    until(page, lambda: seen(6, "nodes"), "9")
+    until(page, lambda: seen(5) and "step 10" in book.widget(5).inner_text(), True)
     book.widget(2).get_by_role("slider", name="step").fill("0")
-    page.wait_for_timeout(1500)
-    assert "step 0" in book.widget(2).inner_text() and "accuracy 86" in book.widget(2).inner_text()
+    until(page, lambda: seen(2) and "step 0" in book.widget(2).inner_text(), True)
+    assert "accuracy 86" in book.widget(2).inner_text()
     assert page.evaluate("window.hacked") is None
     book.shots("07f-live")
     book.check()

@@ -235,6 +235,7 @@ class Wall {
   pick(row, event) {
     pick(this.stage, [row], event);
     this.own = this.stage.selection.slice();
+    this.whisper(`${this.own.length} rows selected`);
   }
 
   focus(i) {
