@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,9 @@ class Layouts:
         numbers: int = 8_000_000,                    # that are kept of each kind
     ) -> None:
         self.arrived, self.numbers, self.lock = arrived, numbers, threading.RLock()
+        self.paused = False     # ask for nothing new: what is drawn now does not wait
         self.done: dict[str, dict[int, Placed]] = {}
-        self.asked: tuple[str, int, str, Future] | None = None      # the one that is being computed
+        self.asked: tuple[str, int, str, bool, Future] | None = None    # the one that is being computed
         self.trouble: dict[tuple[str, int], tuple[str, str]] = {}   # the mark of features that failed, and why
 
     def near(self, kind: str, step: int) -> Placed | None:
@@ -94,10 +95,11 @@ class Layouts:
     def collect(self) -> None:
         "Take the slow layout that was asked for, if it has arrived."
         if self.asked is None or not self.asked[-1].done(): return
-        kind, step, mark, future = self.asked
+        kind, step, mark, warm, future = self.asked
         self.asked = None
         try:
-            self.keep(kind, step, mark, future.result())
+            made = future.result()      # between two kinds there is no drift
+            self.keep(kind, step, mark, made if warm else replace(made, drift=None))
         except Exception as error:
             self.trouble[kind, step] = mark, reason(error)
 
@@ -112,10 +114,10 @@ class Layouts:
         if found is not None and found.mark == mark: return found
         near = self.near(kind, step)
         if near is None or len(near.points) != len(features): near = self.fast("pca", step, features)
-        if self.asked is None and self.trouble.get((kind, step), ("", ""))[0] != mark:
+        if self.asked is None and not self.paused and self.trouble.get((kind, step), ("", ""))[0] != mark:
             try:
                 future = worker().submit(features, kind, reference=near.made)
-                self.asked = (kind, step, mark, future)
+                self.asked = (kind, step, mark, near.made.kind == kind, future)
                 future.add_done_callback(lambda _: self.arrived())
             except Exception as error:
                 self.trouble[kind, step] = mark, reason(error)
@@ -127,7 +129,7 @@ class Layouts:
         if kind not in SLOW: return []
         if shown.made.kind != kind: said.append(f"{NAMES[shown.made.kind]} meanwhile")
         elif steps and shown.step != step: said.append(f"{name} of step {shown.step:,}")
-        if self.asked is not None and self.asked[0] == kind:
+        if self.asked is not None and self.asked[0] == kind and not self.paused:
             said.append(f"{name}{f' of step {self.asked[1]:,}' if steps else ''} is being computed")
         elif shown.made.kind != kind and (kind, step) in self.trouble:
             said.append(f"no {name}: {self.trouble[kind, step][1]}")
@@ -205,12 +207,13 @@ class Placing(OfSeries):
         steps, made = self.history is not None, placed.made
         words = ([f"step {step:,}"] if steps else []) + [f"{len(made.points):,} points"]
         words += [f"{missing:,} missing"] if missing else []
-        words += self.layouts.says(kind, step, placed, steps)
-        if made.spread == 0: return " · ".join([*words, "collapsed: all points equal"])
+        said = self.layouts.says(kind, step, placed, steps)
+        if made.spread == 0: return " · ".join([*words, *said, "collapsed: all points equal"])
         judged = placed if placed.trust is not None else self._believed
         if judged is not None and judged.made.kind == made.kind:
             of = f" (step {judged.step:,})" if steps and judged.step != placed.step else ""
             words.append(f"trust {judged.trust.trustworthiness:.2f}, {judged.trust.kept:.0%} of neighbours kept{of}")
+        words += said
         if made.drift is not None: words.append(f"drift {made.drift:.2g}")
         if made.placed: words.append(f"{made.placed:,} of them between their neighbours")
         if made.spread is not None: words.append(f"spread {made.spread:.2g} of their length")
@@ -316,13 +319,26 @@ class Still(Answering):
         self.refresh()
         return True
 
-    def kept(self, frames: int) -> list[int]:
+    def at_rest(self, make: Callable[[], Any]) -> Any:
+        "The result of `make`, a page or a picture: nothing is asked for meanwhile, and every layout is judged."
         if self.history is None: self.settle()
+        self.layouts.paused = self._all_judged = True
+        try: return make()
+        finally: self.layouts.paused, self._all_judged = False, self.history is None
+
+    def part(self, frames: int = 60, common: Sequence[int] | None = None) -> dict[str, Any]:
+        "What a page carries of this view."
+        parent = super().part
+        return self.at_rest(lambda: parent(frames, common))
+
+    def static(self, at: int = -1) -> Picture:
+        "The view as a still picture, at position `at` of the recorded steps (−1: the newest)."
+        parent = super().static
+        return self.at_rest(lambda: parent(at))
+
+    def kept(self, frames: int) -> list[int]:
         x = self.features(-1)   # a page stays below some ten megabytes
-        self._kept = (super().kept(max(min(frames, 2_500_000 // max(len(x), 1)), 2)) if x is not None else [-1])
-        self._all_judged = True     # nobody waits: every frame of the page gets its own number
-        for k in self._kept: self.shown(k)
-        self._all_judged = self.history is None
+        self._kept = super().kept(max(min(frames, 2_500_000 // max(len(x), 1)), 2)) if x is not None else [-1]
         return self._kept
 
     def atlas(self) -> dict[str, Any]:
@@ -346,7 +362,6 @@ class Still(Answering):
         return out
 
     def sketch(self, figure: Picture, k: int) -> None:
-        if self.history is None: self.settle()
         placed, _ = self.shown(k)
         axes = figure.panel()
         axes.set_title(self.picture(k)["note"], fontsize=8, wrap=True)
@@ -415,7 +430,8 @@ class Embedding(Still, View):
         self.source, self.space = (None if history is not None else self.matrix(points_or_features)), None
         if (space := features if features is not None else space) is not None: self.space = self.matrix(space)
         self.images, self.series, self.neighbours, self.layouts = images, name, neighbours, Layouts(self._came)
-        self._judged, self._believed, self._kept, self._counting, self._density, self._bank = -1e9, None, [], None, None, None
+        self._judged, self._believed, self._kept = -1e9, None, []
+        self._counting, self._density, self._bank = None, None, None
         self._all_judged = history is None
         self._news, self.columns = threading.Event(), columns_of(labels, classes, colours, columns)
         plane = self.source is not None and self.source.shape[1] <= 2

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core import PALETTE, Picture, derive_seed, generator
-from ..layouts import some_rows as some_rows     # the rows of a sample, for the views that build on this notebook
+from ..layouts import some_rows as some_rows
 from .base import View, packed
 
 # %% ../../nbs/07b_pictures.ipynb #e248598c

@@ -1138,7 +1138,7 @@ class Cloud {
 function render({ model, el }) {
   const { title, height } = model.get("options");
   const stage = new Stage({ model, el }, { title, height, help: "drag: move · wheel: zoom · Shift+drag: lasso · click: select · "
-    + "Esc: clear · keys + − 0 arrows, n/p: next point, a: select what is seen, /: search" });
+    + "Esc: clear · keys: + − 0 arrows, n p: next point, a: all seen, / search" });
   const cloud = new Cloud(stage);
   return stage.start((frame) => cloud.draw(frame));
 }
