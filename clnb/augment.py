@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .core import recorded
+from .core import openmp_workers, recorded
 
 # %% ../nbs/02_augment.ipynb #c8f53620
 def _checked(x: Tensor) -> Tensor:
@@ -297,11 +297,11 @@ def torch_threads(count: int) -> Iterator[None]:
     cores from them (measured: four threads took 1.6 times as long as two).
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    openmp_workers(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        openmp_workers(before)
 
 
 def _compilable(x: Tensor) -> bool:
