@@ -247,6 +247,16 @@ def test_the_selection_has_a_spectrum_of_its_own():
     assert view.frame["chosen"] == [40, sum(range(5, 45)), sum(i * i for i in range(5, 45))]
 
 
+def test_a_large_spectrum_does_not_hold_up_the_first_paint():
+    z = torch.randn(30_000, 512, generator=torch.Generator().manual_seed(0))
+    view = Spectrum({"z": z[:, :410]})
+    assert view.frame["lines"] == [] and "being computed" in view.frame["note"] and view.painter.wake.is_set()
+    view.selection.set([1, 2, 7])
+    view.follow()                                     # what the painter does when the page has drawn the first frame
+    line = view.frame["lines"][0]
+    assert line["values"]["shape"] == [410] and line["selected"]["count"] == 3
+
+
 def test_a_selection_changes_the_picture_of_an_earlier_step():
     history = History()
     for step in (0, 10): history.record(step, embedding=np.random.default_rng(step).standard_normal((30, 4)))

@@ -707,7 +707,7 @@ class SpectrumEnds(Spectra):
     def of_selected(self, key: tuple, read: Any, rows: np.ndarray) -> dict[str, Any] | None:
         "The spectrum of the selected rows alone; None for fewer than two."
         def part(values: Any) -> dict[str, Any] | None:
-            inside = rows[rows < len(values)]
+            inside = rows[rows < len(values)].astype(np.int64)
             return {**spectrum_of(values[inside]), "count": len(inside)} if len(inside) > 1 else None
 
         if self._for != (mark := rows.tobytes()): self._for, self._of = mark, {}
@@ -716,18 +716,27 @@ class SpectrumEnds(Spectra):
             self._of[key] = part(read())
         return self._of[key]
 
-    def line(self, label: str, key: tuple, read: Any) -> dict[str, Any]:
+    def line(self, label: str, key: tuple, read: Any, picked: np.ndarray) -> dict[str, Any]:
         "What the page gets of one matrix."
         found = self._once(key, spectrum_of, read)
         line = {"label": label, "key": "|".join(map(str, key)), **found, "values": packed(found["values"], "float32")}
         if self.wanted: line["ends"] = self.ends(key, read)
-        if (part := self.of_selected(key, read, self.selection.index)) is not None:
+        if (part := self.of_selected(key, read, picked)) is not None:
             line["selected"] = {**part, "values": packed(part["values"], "float32")}
         return line
 
     def picture(self, k: int) -> dict[str, Any]:
-        lines = [self.line(label, *found) for label, found in self.matrices(k).items()]
-        return {"lines": lines, "floor": _float32_floor(self.spectra(k)), "chosen": marked(self.selection.index)}
+        picked = self.selection.index           # may change meanwhile
+        lines = [self.line(label, *found, picked) for label, found in self.matrices(k).items()]
+        return {"lines": lines, "floor": _float32_floor(self.spectra(k)), "chosen": marked(picked)}
+
+    def refresh(self) -> None:
+        "Build the newest frame and send it; the first one of something large is left to the thread that paints."
+        sizes = [np.shape(read()) for _, read in self.matrices(-1).values()] if not self._number else []
+        if not any(math.prod(shape) * math.prod(shape[1:]) > 5e9 for shape in sizes): return super().refresh()
+        self._number = 1
+        self.frame = {"lines": [], "number": 1, "note": "the spectrum is being computed"}
+        self.painter.news()
 
     def follow(self) -> None:
         "Send a frame also when rows were selected or ends asked for, whichever step is shown."

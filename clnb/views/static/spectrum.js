@@ -116,7 +116,7 @@ class SpectrumView {
     const seen = this.lines.filter((line) => line.y.length && !this.hidden.has(line.label));
     stage.canvas.setAttribute("aria-label", `Spectrum. ${this.lines.map((line) => `${line.label}: ${line.text}`).join("; ")}`);
     this.axes = null;
-    if (!this.lines.some((line) => line.y.length)) { ctx.fillStyle = stage.ink; ctx.fillText("nothing has been recorded yet", 10, 20); return; }
+    if (!this.lines.some((line) => line.y.length)) { ctx.fillStyle = stage.ink; ctx.fillText(frame.note ?? "nothing has been recorded yet", 10, 20); return; }
     if (seen.length) this.paint(frame, seen);
     this.refreshPanel();
     const note = (y) => ({ count: y.length, first: y[0], last: y[y.length - 1] });
