@@ -35,6 +35,8 @@ def pixels(
     largest: int = 128,                # longer sides are averaged down to at most this many pixels
 ) -> np.ndarray:                       # uint8 [K, C, H, W] with 1 or 3 channels
     "Images as bytes for the page. Raises `ValueError` for a shape that cannot be an image."
+    if isinstance(images, (list, tuple)):   # of arrays, tensors or PIL images of one size
+        images, rows = np.stack([host(images[i]) for i in (range(len(images)) if rows is None else rows)]), None
     x = host(images if rows is None else images[np.asarray(rows, dtype=np.int64)])
     if x.ndim == 3: x = x[:, None]
     if x.ndim != 4:
