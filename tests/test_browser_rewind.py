@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clnb.run import History
-from clnb.views.base import Board
+from clnb.views.base import Board, Selection, SubsetBar
 from clnb.views.embedding import Embedding
 from clnb.views.linked import Gallery
 from clnb.views.live import CollapseMonitor, Curves, Spectrum
@@ -171,6 +171,34 @@ def test_one_selection_in_a_board_from_disk(open_page, tmp_path):
     assert page.evaluate("window.hacked") is None and page.locator("img").count() == 0 and not sheet.problems()
 
 
+def test_named_subsets_in_a_page(open_page, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
+    selection = Selection(range(10))
+    selection.save(NASTY)
+    selection.set(range(5, 15))
+    board = Board([ImageGrid(images, title="Grid"), SubsetBar()], selection)
+    sheet = open_page(board.save(tmp_path / "subsets.html"))
+    page, bar = sheet.page, view(sheet.page, "Subsets")
+    count = lambda: int(bar.get_attribute("data-selected"))  # noqa: E731
+    assert count() == 10 and NASTY in bar.inner_text()
+    for how, expected in (("keep only what is also in", 5), ("add to what is selected", 10), ("take away", 0)):
+        bar.get_by_label(how).first.click()
+        page.wait_for_timeout(150)
+        assert count() == expected
+    bar.get_by_role("button", name="(10)").click()
+    bar.get_by_label("name of the subset").fill("mine")
+    bar.get_by_role("button", name="save selection").click()
+    page.wait_for_timeout(150)
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(150)
+    assert count() == 0 and bar.get_attribute("data-subsets") == "2"
+    bar.get_by_role("button", name="mine (10)").click()
+    bar.get_by_label(f"forget {NASTY}").click()
+    page.wait_for_timeout(150)
+    assert count() == 10 and bar.get_attribute("data-subsets") == "1"
+    assert page.evaluate("window.hacked") is None and page.locator("img").count() == 0 and not sheet.problems()
+
+
 @pytest.mark.parametrize("width, beside", [(1280, True), (600, False)])
 def test_boards_fit_the_window(open_page, tmp_path, width, beside):
     history, labels, images = things()
@@ -275,7 +303,9 @@ def train():
         step += 10; record(step); time.sleep(0.1)
 embedding, spectrum = Embedding(history, labels=labels), Spectrum(history, names=("embedding",))
 curves = Curves(history, names="loss")
-rewind = Rewind([embedding, spectrum], curves)
+from clnb.views.base import SubsetBar
+bar = SubsetBar()
+rewind = Rewind([embedding, spectrum], curves, bar)
 """
 
 
@@ -315,6 +345,15 @@ def test_live_in_jupyterlab(make_notebook):
     page.wait_for_timeout(600)
     assert book.kernel("print(rewind.bookmarks)") == f"(({there[0]}, '<b>here</b>'),)"
     assert "<b>here</b>" in desk.inner_text()
+
+    embedding = view(page, "Embedding")                                        # a lasso, kept under a name
+    embedding.scroll_into_view_if_needed()
+    lasso(page, embedding.locator("canvas.clnb-canvas").first)
+    view(page, "Subsets").get_by_label("name of the subset").fill("all")
+    view(page, "Subsets").get_by_role("button", name="save selection").click()
+    page.wait_for_timeout(800)
+    assert book.kernel("print(len(bar.selection), {k: len(v) for k, v in bar.selection.subsets.items()})") == (
+        "150 {'all': 150}")
 
     theme = ("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})"
              ".then(() => true)")

@@ -15,6 +15,7 @@ from clnb.views.base import (
     Painter,
     Pool,
     Selection,
+    SubsetBar,
     View,
     landmarks,
     message,
@@ -95,6 +96,18 @@ def test_subsets_survive_a_file(tmp_path):
     assert heard == [[NASTY]] and [p.name for p in tmp_path.iterdir()] == ["s.json"]
     (tmp_path / "wrong.json").write_text("[1, 2]")
     with pytest.raises(ValueError, match="is not a selection"): Selection.read(tmp_path / "wrong.json")
+
+
+def test_the_bar_shows_the_subsets_of_its_selection():
+    bar, first, second = SubsetBar(), Selection([1]), Selection([2, 3])
+    bar.link(first), first.save("a")
+    assert [(one["name"], one["rows"]["shape"]) for one in bar.named] == [("a", [1])]
+    bar.link(second), first.save("b")
+    assert bar.named == []
+    bar._asked(None, {"id": 1, "ask": "save", "name": NASTY}, [])
+    assert [one["name"] for one in bar.named] == [NASTY] and NASTY not in bar.page() and bar.static()._repr_png_()
+    bar._asked(None, {"id": 1, "ask": "remove", "name": NASTY}, [])
+    assert bar.named == [] and not second.subsets
 
 
 def test_listeners_may_leave_fail_and_select_while_they_are_told():

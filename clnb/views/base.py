@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOW', 'STATIC', 'packed', 'rows_of', 'Listeners', 'Subsets', 'Selection', 'whole_file', 'front_end', 'style', 'Pool',
            'scoped', 'script', 'page', 'Painter', 'Supplies', 'message', 'position', 'landmarks', 'InTime', 'AsPage',
-           'View', 'views_in', 'row_of', 'Rows', 'parts_of', 'Board', 'stacked']
+           'View', 'views_in', 'row_of', 'Rows', 'parts_of', 'Board', 'stacked', 'SubsetBar']
 
 # %% ../../nbs/07_views.ipynb #4bf0a7d3
 import atexit
@@ -738,3 +738,46 @@ def stacked(
             across += w
         down += row_height
     return whole
+
+# %% ../../nbs/07_views.ipynb #cd1b6ea1
+class SubsetBar(View):
+    "The named subsets of a selection: save, select, combine, forget."
+
+    name, size = "subsets", (6.4, 0.7)
+    named = traitlets.List().tag(sync=True)
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        self._unwatch = lambda: None
+        super().__init__()
+        if selection is not None: self.link(selection)
+
+    def link(self, selection: Selection) -> "SubsetBar":
+        "Share `selection` and show its subsets."
+        self._unwatch()
+        self._unwatch = selection.watch_subsets(self._show_subsets)
+        self._show_subsets(selection)
+        return super().link(selection)
+
+    def _show_subsets(self, selection: Selection) -> None:
+        self.named = [{"name": name, "rows": packed(rows, "uint32")} for name, rows in selection.subsets.items()]
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        if question["ask"] not in ("save", "remove"): return super().answer(question)
+        getattr(self.selection, question["ask"])(str(question["name"])[:100])
+        return {"done": True}
+
+    def picture(self, k: int) -> dict[str, Any]: return {"note": ""}
+
+    def part(self, frames: int = 60, common: Sequence[int] | None = None) -> dict[str, Any]:
+        made = super().part(frames, common)
+        return {**made, "state": {**made["state"], "named": self.named}}
+
+    def sketch(self, figure: Picture, k: int) -> None:
+        words = [f"{len(self.selection):,} rows selected",
+                 *(f"{name}: {len(rows):,}" for name, rows in self.selection.subsets.items())]
+        figure.text(0.02, 0.5, "  ·  ".join(words)[:160], va="center", parse_math=False)
+
+    def close(self) -> None:
+        "Stop following the subsets."
+        self._unwatch()
+        super().close()
