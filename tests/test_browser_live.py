@@ -89,7 +89,10 @@ def test_a_run_is_steered_and_watched(make_notebook):
     book.page.wait_for_timeout(700)
     assert int(book.kernel("run.steps_done")) == before + 1
     assert len(json.loads(book.kernel("import json; print(json.dumps([list(m)[:2] for m in run.history.marks]))"))) >= 1
-    assert book.widget("Spectrum(run.history)").locator("li").count() == 1
+    for name, part in (("Spectrum(run.history)", "li"), ("CollapseMonitor(", ".clnb-verdict")):
+        book.widget(name).scroll_into_view_if_needed()                         # what is not seen is not drawn
+        book.page.wait_for_timeout(500)
+        assert book.widget(name).locator(part).count() == 1
     assert book.widget("CollapseMonitor(").locator(".clnb-verdict").get_attribute("data-kind")
     book.shot("live-steered")
     book.kernel("run.method.broken = True")

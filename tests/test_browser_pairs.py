@@ -8,6 +8,8 @@ import torch
 
 from clnb.data import ImageSet
 from clnb.run import History, Pairs, softmax_pairs
+from clnb.views.base import Board
+from clnb.views.live import Spectrum
 from clnb.views.pairs import RANKINGS, WhyPair, in_words, overall, ranked, waste
 
 EVIL = "<img src=x onerror=window.hacked=1>"
@@ -43,11 +45,6 @@ def listed(page, kind):
 
 
 def wait(page, time=250): page.page.wait_for_timeout(time)
-
-
-def chosen(page):
-    "The selection of the page's model is seen in what the view says of itself."
-    return page.page.locator(".clnb").first
 
 
 @pytest.mark.parametrize("by", RANKINGS)
@@ -154,6 +151,30 @@ def test_prototypes_and_unlabelled_rows_are_drawn(open_page, tmp_path):
     assert page.page.get_by_role("button", name="select the false negatives").is_disabled() and not page.problems()
     page = open_page(WhyPair(History()).save(tmp_path / "empty.html"))
     assert not page.problems()
+
+
+def test_one_selection_and_one_time_for_spectrum_and_pairs(open_page, tmp_path):
+    history, data, rng = History(), small_set(24), np.random.default_rng(0)
+    for step in (0, 10, 20):
+        why = {f"why.{name}": value for name, value in pairs_of(12, seed=step).recorded(views=False).items()}
+        history.record(step, embedding=rng.standard_normal((24, 5)) ** 3, **why)
+    why = WhyPair(history, data)
+    page = open_page(Board([Spectrum(history, images=data), why]).save(tmp_path / "board.html"))
+    spectrum, pairs = page.page.locator(".clnb").first, page.page.locator(".clnb").nth(1)
+    spectrum.focus()
+    for key in ("ArrowRight", "Enter"): page.page.keyboard.press(key)
+    wait(page, 500)
+    ends = sorted({int(x) for x in spectrum.locator("figure").evaluate_all("all => all.map(e => e.dataset.row)")})
+    assert len(ends) == 16 and int(pairs.get_attribute("data-row")) == next(row for row in ends if row < 12)
+    pairs.get_by_role("button", name="select the false negatives").click()
+    wait(page)
+    row = int(pairs.get_attribute("data-row"))
+    rows = {j % 12 for j in ranked(why.table(-1), row)[1] if why.table(-1).agrees[row, j] == 1} | {row}
+    assert f"{len(rows)} selected rows" in spectrum.inner_text()
+    page.set_range(spectrum.get_by_label("step", exact=True), 0)
+    wait(page)
+    table, row = why.table(0), int(pairs.get_attribute("data-anchor"))
+    assert listed(page, "negatives") == ranked(table, row)[1].tolist() and not page.problems()
 
 
 RUN = """
