@@ -501,3 +501,14 @@ def test_other_layouts_and_density_come_from_elsewhere(make_notebook):
     page.wait_for_function("() => document.querySelector('.clnb').dataset.layout === 'pca'", timeout=20_000)
     assert root.get_by_label("layout").input_value() == "pca"
     book.check()
+
+
+def test_very_many_points_move_in_part_and_rest_in_full(open_page, tmp_path):
+    x = np.random.default_rng(0).normal(size=(450_000, 2)).astype(np.float32)
+    sheet, page, box = sheet_of(open_page, tmp_path, Embedding(x, renderer="canvas"))
+    assert data(page)["part"] == "1"
+    page.mouse.move(box["x"] + 300, box["y"] + 200)
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("() => +document.querySelector('.clnb').dataset.part < 0.5", timeout=5000)
+    page.wait_for_function("() => document.querySelector('.clnb').dataset.part === '1'", timeout=5000)
+    assert not sheet.problems()
