@@ -130,7 +130,8 @@ def test_intervals_over_seeds_and_the_paired_difference():
 def test_arrays_side_by_side():
     x, labels = cloud()
     q = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
-    compare = Compare(x, (x @ q).astype(np.float32), labels=labels, names=("before", "after"), classes=["u", "v", "<w>"])
+    after = (x @ q).astype(np.float32)
+    compare = Compare(x, after, labels=labels, names=("before", "after"), classes=["u", "v", "<w>"])
     left, right = (np.asarray(view.shown(-1)[0].points) for view in (compare.a, compare.b))
     assert np.linalg.norm(left - right, axis=1).mean() < 0.02 * np.abs(left).max()
     assert compare.cka == pytest.approx(1, abs=1e-5) and compare.kept.share == 1
