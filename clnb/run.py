@@ -121,6 +121,9 @@ class Frames:
     def path(self, step: int) -> Path: return self.folder / f"{step:010d}.npy"
 
     @property
+    def count(self) -> int: return len(self._steps)
+
+    @property
     def steps(self) -> np.ndarray: return np.array(self._steps, np.int64)
 
     def frame(self, k: int) -> np.ndarray:
@@ -193,7 +196,7 @@ class Series:
         return self._store.thinned
 
     def __len__(self) -> int:
-        with self._lock: return len(self._store.steps)
+        with self._lock: return self._store.count
 
     def __repr__(self) -> str:
         kind = f"arrays {self.frame(-1).shape}" if self.is_array else f"numbers, last {self.frame(-1):.4g}"

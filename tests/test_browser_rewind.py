@@ -400,3 +400,32 @@ def test_boards_in_the_site(open_page, tmp_path):
     assert "label" in frames[0].locator(".clnb-tip:visible").inner_text()
     sheet.shot("07h-site")
     assert not sheet.problems()
+
+
+@pytest.mark.parametrize("sharp", [1, 2, 3])
+def test_pictures_are_as_sharp_as_the_screen(chromium, tmp_path, sharp):
+    path = Spectrum(np.random.default_rng(0).normal(size=(40, 8))).save(tmp_path / "sharp.html")
+    context = chromium.new_context(viewport={"width": 900, "height": 600}, device_scale_factor=sharp, offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_timeout(400)
+    width, box = page.locator("canvas.clnb-canvas").evaluate("e => [e.width, e.getBoundingClientRect().width]")
+    assert abs(width - sharp * box) <= 1
+    context.close()
+
+
+def test_unseen_views_in_jupyterlab_do_not_stop_the_kernel(make_notebook):
+    book = make_notebook(SETUP, "spectrum", "print('\\n' * 300)").run_all()
+    page = book.page
+    page.locator(".jp-Notebook .jp-Cell").nth(2).evaluate("e => e.scrollIntoView({block: 'end'})")
+    page.wait_for_timeout(500)
+    before = int(book.kernel("print(spectrum.drawn)"))
+    for step in range(200, 260, 10):
+        book.kernel(f"record({step})")
+        page.wait_for_timeout(500)
+    assert int(book.kernel("print(spectrum.drawn)")) >= before + 3               # acknowledged, and not painted
+    assert page.locator("canvas.clnb-canvas").first.evaluate("e => JSON.parse(e.dataset.lines ?? '[]').length") >= 0
+    page.locator(".clnb").first.scroll_into_view_if_needed()
+    page.wait_for_timeout(700)
+    assert "step 250" in page.locator(".clnb-note").first.inner_text()
+    book.check()

@@ -6,6 +6,7 @@
 __all__ = ['steps_of', 'Bookmarks', 'Leading', 'Rewind', 'memory', 'draw_track']
 
 # %% ../../nbs/07h_rewind.ipynb #f7132906
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -97,9 +98,18 @@ class Leading:
             if view.frame.get("step") != steps[k] or view.drawn < view.frame.get("number", 0): return False
         return True
 
+    def stamp(self) -> Any:
+        "Changes when there is something new to walk to; cheap, because it is asked after every step of a training."
+        sizes = [(name, len(history[name]), history[name].is_array) for history in self.sources()
+                 for name in history.names()]
+        arrays = [(name, count) for name, count, is_array in sizes if is_array]
+        numbers = [(name, count if count < 200 else round(100 * math.log(count))) for name, count, _ in sizes]
+        return [arrays or numbers, [len(getattr(history, "marks", ())) for history in self.sources()], self.bookmarks]
+
     def follow(self) -> None:
         "Lead the views, wait for them a moment, and tell the page."
-        moved = self._told is not None and self.moment != self._told[1]
+        if (stamp := [self.moment, self.stamp()]) == self._seen: return
+        self._seen, moved = stamp, self._told is not None and self.moment != self._told[1]
         self.lead()
         end = time.monotonic() + 1
         while moved and self.painter.open and not self.arrived() and time.monotonic() < end: time.sleep(0.01)
@@ -121,7 +131,7 @@ class Rewind(Bookmarks, Leading, View):
         *views: Any,            # views, boards, or lists of views that stand side by side
         speed: int = 8,         # steps a second when it plays: 1, 2, 4, 8, 16 or 30
     ) -> None:
-        self.given, self._told, self.walks = views, None, list(views_in(list(views)))
+        self.given, self._told, self._seen, self.walks = views, None, None, list(views_in(list(views)))
         if not self.walks:
             raise ValueError(f"Rewind moves views: give it some, e.g. Rewind(Spectrum(history)); got {list(views)}")
         mark = uuid.uuid4().hex

@@ -136,7 +136,12 @@ class Stage {
     this.draw = draw;
     let asked = false;
     this.redraw = () => {
-      if (this.painted && (this.away || document.hidden)) { this.stale = true; this.acknowledge(this.frame); return; }
+      if (this.painted && (this.away || document.hidden)) {     // nobody sees it: the kernel goes on, at leisure
+        this.stale = true;
+        if (this.led) this.acknowledge(this.frame);
+        else setTimeout(() => this.acknowledge(this.frame), 300);
+        return;
+      }
       if (asked) return;
       asked = true;
       requestAnimationFrame(() => { asked = false; this.paint(); });
