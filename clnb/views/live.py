@@ -812,7 +812,7 @@ class SpectrumStill(SpectrumPage):
                       label=f"{part['count']} selected rows of {name}")
         if self.normalised and spectra:
             axes.axhline(_float32_floor(spectra), color="0.8", lw=1)
-            axes.set_ylim(bottom=max(axes.get_ylim()[0], _float32_floor(spectra) / 30))
+            axes.set_ylim(max(axes.get_ylim()[0], _float32_floor(spectra) / 30), 2)
         if spectra: axes.legend(fontsize=7)
         else: axes.text(0.5, 0.5, "nothing has been recorded yet", transform=axes.transAxes, ha="center")
         if "rows" in ends: self._tiles(figure, label, ends, found)

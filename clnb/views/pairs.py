@@ -335,8 +335,14 @@ class PairStill(PairAsked):
             axes.set(yscale="log", ylim=(seen.min() / 1.5, seen.max() * 1.5))
         axes.legend(fontsize=7)
         self._list(figure, table, at, what)
-        name = self.names_of(table, "anchors")[at].replace("$", r"\$")
-        figure.suptitle(in_words(table, at, name), fontsize=8, wrap=True)
+        name, label = self.names_of(table, "anchors")[at], self.label_of(int(table.anchors[at]))
+        title = in_words(table, at, f"{name}, {label}" if label else name)
+        figure.suptitle(title.replace("$", r"\$"), fontsize=8, wrap=True)
+
+    def label_of(self, row: int) -> str:
+        "The name of the class of an image; empty where it is not known."
+        if self.labels is None or not 0 <= row < len(self.labels) or self.labels[row] < 0: return ""
+        return self.options["classes"][self.labels[row]]
 
     def _list(self, figure: Picture, table: Table, at: int, what: np.ndarray) -> None:
         "Bars of the strongest positives and negatives, with their pictures."
@@ -347,7 +353,9 @@ class PairStill(PairAsked):
         axes.barh(range(len(columns)), np.abs(table.pull[at, columns]), color=[KINDS[what[j]][0] for j in columns])
         axes.set(yticks=range(len(columns)), ylim=(len(columns) - 0.5, -0.5))
         if len(negatives): axes.set_xlim(0, 1.5 * max(np.abs(table.pull[at, negatives]).max(), 1e-9))
-        for y, j in enumerate(columns): axes.text(0, y, f" {table.pull[at, j]:.2g}", fontsize=7, va="center")
+        for y, j in enumerate(columns):
+            ink = "white" if what[j] == "positive" else "black"
+            axes.text(0, y, f" {table.pull[at, j]:.2g}", fontsize=7, va="center", color=ink)
         axes.set_yticklabels([names[j].replace("$", r"\$")[:16] for j in columns], fontsize=7)
         for y, column in enumerate(columns):
             if tiles[column] < 0 or (self.images is None and self.pictured(table) is None): continue
