@@ -88,14 +88,14 @@ def is_array(
 
 
 class LiveView(View):
-    "A view over one or several histories that redraws when what it shows has changed, at most ten times a second."
+    "A view over one or several histories that redraws when what it shows has changed, at most five times a second."
 
     def __init__(self, histories: Mapping[str, Any], **options: Any) -> None:
         self.histories, self._shown = dict(histories), None
         super().__init__(None, **options)
         ends = [history.subscribe(self.painter.news) for history in self.histories.values()]
         self._unfollow = lambda: [end() for end in ends]
-        self.painter.fastest, self.painter.share = 0.1, 0.03
+        self.painter.fastest, self.painter.share = 0.2, 0.03
 
     def stamp(self) -> Any:
         "Changes when the picture does."
