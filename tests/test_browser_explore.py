@@ -50,7 +50,8 @@ def harmless(sheet):
 
 def test_an_explorer_page_works_with_the_network_off(open_page, tmp_path):
     x, labels, images = cloud()
-    explorer = explore(x, images, labels, classes=CLASSES, columns={"norm": np.linalg.norm(x, axis=1)}, title="Mine <i>")
+    columns = {"norm": np.linalg.norm(x, axis=1)}
+    explorer = explore(x, images, labels, classes=CLASSES, columns=columns, title="Mine <i>")
     sheet = open_page(explorer.save(tmp_path / "explorer.html"))
     page = sheet.page
     for title in ("Embedding", "Gallery", "Neighbours", "Spectrum", "Classes", "Confusion"):
@@ -142,7 +143,7 @@ def test_the_numbers_have_intervals_and_differences(compared):
 
 
 def test_keys_walk_through_the_tiles(compared):
-    sheet, found, _ = compared
+    sheet = compared[0]
     page, strips = sheet.page, view(sheet.page, "Neighbours")
     strips.focus()
     page.keyboard.press("ArrowRight")
@@ -173,3 +174,50 @@ def test_two_histories_are_rewound_in_step(open_page, tmp_path):
     assert "step 10" in view(page, "a").locator(".clnb-note").first.inner_text()
     assert "step 5" in view(page, "b").locator(".clnb-note").first.inner_text()
     harmless(sheet)
+
+
+# ---------------------------------------------------------------------------------------------------------- JupyterLab
+
+def test_a_plain_loop_is_watched_while_it_runs(make_notebook):
+    book = make_notebook(
+        "import time, torch\nfrom clnb.data import load\nfrom clnb.nets import mlp\n"
+        "from clnb.recorder import Recorder\nfrom clnb.views.explore import explore\n"
+        "test = load('digits', split='test').subset(slice(200))\nmodel = mlp((64, 32, 10), seed=0)",
+        "recorder = Recorder(model, probe=test, every=5)",
+        "explore(recorder.history, test)",
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.5)\nfor step in range(150):\n"
+        "    loss = torch.nn.functional.cross_entropy(model(test.images.float() / 255), test.labels)\n"
+        "    optimizer.zero_grad(); loss.backward(); optimizer.step()\n"
+        "    recorder.step(loss=loss)\n    time.sleep(0.08)")
+    book.run_all(wait=False)
+    note = book.page.locator(".clnb .clnb-note").first
+    note.wait_for(timeout=60_000)
+    seen = set()
+    for _ in range(90):                                     # the cell is busy for 12 seconds
+        seen.add(note.inner_text().split(" · ")[0])
+        if len(seen) > 3: break
+        book.page.wait_for_timeout(200)
+    assert book.page.evaluate("() => clnbTest.kernel().status") == "busy", "the loop ended before the check did"
+    assert len(seen) > 3, seen
+    book.wait()
+    book.page.wait_for_timeout(1500)
+    assert "step 150" in note.inner_text()
+    book.check()
+
+
+def test_an_explorer_in_jupyterlab_shares_its_selection_with_python(make_notebook):
+    book = make_notebook(
+        "from clnb.data import load\nfrom clnb.nets import small_convnet\nfrom clnb.views.explore import explore\n"
+        "test, net = load('digits', split='test'), small_convnet(channels=1, width=8, seed=0)",
+        "explorer = explore(net, test)\nexplorer",
+    ).run_all()
+    page = book.page
+    book.kernel("explorer.selection.set(range(12))")
+    gallery = page.locator('.clnb[aria-label="Gallery"]')
+    page.wait_for_function("() => document.querySelector('.clnb[aria-label=Gallery]').dataset.selected === '12'")
+    assert "12 selected" in page.locator('.clnb[aria-label^="Embedding"]').inner_text()
+    lasso(page, page.locator('.clnb[aria-label^="Embedding"] canvas.clnb-canvas').first)
+    page.wait_for_timeout(1000)
+    count = int(book.kernel("len(explorer.selection)"))
+    assert count > 300 and gallery.get_attribute("data-selected") == str(count)
+    book.check()

@@ -82,6 +82,7 @@ class Changes {
     try { parts = this.focus < 0 ? this.overview() : await this.strips(); }
     catch (error) { parts = [make("div", { className: "clnb-error" }, error.message)]; }
     if (turn !== this.turn) return;
+    this.stage.showTip();       // the tile that it belonged to goes
     this.box.replaceChildren(...parts);
     if (held) this.box.querySelector(`button[data-row="${+held}"]`)?.focus();
     this.fill();
