@@ -1,4 +1,4 @@
-"""Open notebooks in a real JupyterLab in headless Chromium, and work their widgets.
+"""Open notebooks in a real JupyterLab or Notebook 7 in headless Chromium, and work their widgets.
 
 A test asks for a fixture of conftest.py and gets one of these objects:
 
@@ -67,6 +67,7 @@ OPTIONS = [
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.extension_manager=readonly",
     "--LabApp.expose_app_in_browser=True",   # the page then has window.jupyterapp
+    "--JupyterNotebookApp.expose_app_in_browser=True",
 ]
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
@@ -80,9 +81,12 @@ QUIET = re.compile(r"favicon|GL Driver Message|ReadPixels")   # console errors t
 class Lab:
     """A JupyterLab server on this machine; its folder holds `book`, a link to the project."""
 
+    module, title = "jupyterlab", "JupyterLab"
+    address = "doc/tree/{path}?reset"            # the interface that shows one document
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.root, self.process, self.port = folder, folder / "served", None, 0
-        self.log = folder / "jupyterlab.log"
+        self.log = folder / f"{self.module}.log"
         self.root.mkdir(parents=True)
         (self.root / "book").symlink_to(ROOT, target_is_directory=True)
         for name, content in SETTINGS.items():
@@ -101,7 +105,7 @@ class Lab:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
-            command = [sys.executable, "-m", "jupyterlab", *OPTIONS, f"--ServerApp.port={self.port}",
+            command = [sys.executable, "-m", self.module, *OPTIONS, f"--ServerApp.port={self.port}",
                        f"--ServerApp.root_dir={self.root}"]
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env,
@@ -109,7 +113,7 @@ class Lab:
             if self._answers():
                 return self
             self.stop()
-        raise RuntimeError(f"JupyterLab did not start; the end of its log:\n{self.log.read_text('utf-8')[-2000:]}")
+        raise RuntimeError(f"{self.title} did not start; the end of its log:\n{self.log.read_text('utf-8')[-2000:]}")
 
     def _answers(self) -> bool:
         ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -141,8 +145,8 @@ class Lab:
         self.process = None
 
     def url(self, path: str) -> str:
-        """Address of a notebook of the served folder, in the interface that shows one document."""
-        return f"http://127.0.0.1:{self.port}/doc/tree/{quote(path)}?reset"
+        """Address of a notebook of the served folder."""
+        return f"http://127.0.0.1:{self.port}/{self.address.format(path=quote(path))}"
 
     def write(self, name: str, cells: tuple[str, ...]) -> str:
         """Write a notebook of code cells into the served folder; returns its path there."""
@@ -155,7 +159,13 @@ class Lab:
         return name
 
 
-# What runs in the page. `clnbTest` lives beside JupyterLab's own `jupyterapp`.
+class Classic(Lab):
+    """A Notebook 7 server, to be used like `Lab`."""
+
+    module, title, address = "notebook", "Notebook 7", "notebooks/{path}"
+
+
+# What runs in the page. `clnbTest` lives beside the host's own `jupyterapp`.
 HELPERS = r"""
 () => {
   const app = window.jupyterapp, t = (window.clnbTest = {state: "new", said: []});
@@ -300,7 +310,7 @@ class Sheet:
 
 
 class Notebook(Sheet):
-    """A notebook that is open in JupyterLab."""
+    """A notebook that is open in JupyterLab, or in Notebook 7."""
 
     def __init__(self, page: Page, lab: Lab, path: str) -> None:
         super().__init__(page)
@@ -329,7 +339,7 @@ class Notebook(Sheet):
             state, kernel, asks = self.page.evaluate(
                 "() => [clnbTest.state, clnbTest.kernel()?.status ?? 'none',"
                 " [...document.querySelectorAll('.jp-Dialog')].map(d => d.innerText).join(' / ')]")
-            assert not asks, f"JupyterLab asks: {asks}"
+            assert not asks, f"{self.lab.title} asks: {asks}"
             assert kernel in ("idle", "busy", "starting", "unknown", "connected"), f"the kernel is {kernel}"
             if state == "ended" and kernel == "idle":
                 self.page.wait_for_timeout(1000)   # what the last cells sent is drawn

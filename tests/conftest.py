@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-BROWSER = {"lab", "chromium", "page", "open_notebook", "make_notebook", "open_page"}
+BROWSER = {"lab", "classic", "chromium", "page", "open_notebook", "make_notebook", "make_classic", "open_page"}
 
 
 def pytest_collection_modifyitems(items):
@@ -46,6 +46,16 @@ def lab(tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def classic(tmp_path_factory):
+    "A Notebook 7 server."
+    from browser import Classic
+
+    server = Classic(tmp_path_factory.mktemp("classic")).start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def page(chromium):
     "An empty page of the browser, 1280 × 900."
@@ -79,6 +89,22 @@ def make_notebook(page, lab, request):
     def make_one(*cells: str) -> Notebook:
         name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
         opened.append(Notebook(page, lab, lab.write(f"{name}-{len(opened)}.ipynb", cells)))
+        return opened[-1]
+
+    yield make_one
+    for book in opened: book.close()
+
+
+@pytest.fixture
+def make_classic(page, classic, request):
+    "Function: code cells -> browser.Notebook made of them, in Notebook 7."
+    from browser import Notebook
+
+    opened = []
+
+    def make_one(*cells: str) -> Notebook:
+        name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
+        opened.append(Notebook(page, classic, classic.write(f"{name}-{len(opened)}.ipynb", cells)))
         return opened[-1]
 
     yield make_one

@@ -122,6 +122,12 @@ def test_listeners_may_leave_fail_and_select_while_they_are_told():
     assert heard[-1] == [1] and "gone" not in heard
     with pytest.raises(ZeroDivisionError): selection.set([3])
     assert heard[-1] == [3]                                                   # the others were told all the same
+    def stop(_): raise KeyboardInterrupt
+    end = selection.subscribe(stop)
+    with pytest.raises(KeyboardInterrupt): selection.set([4])
+    end()
+    selection.set([5])
+    assert heard[-1] == [5]                                                   # and they are told again
 
 
 def test_many_threads_select():

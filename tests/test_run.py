@@ -553,3 +553,10 @@ def test_a_script_may_end_while_its_run_goes_on(tmp_path):
     leaving.communicate()
     assert leaving.returncode == 0
     assert Run.load(tmp_path / "a", device="cpu").steps_done >= 5      # its last step is saved
+
+
+def test_two_runs_at_once_give_their_own_numbers(digits):
+    alone, together = [finish(make(digits, seed=seed)) for seed in (0, 1)], [make(digits, seed=seed) for seed in (0, 1)]
+    for run in together: run.start()
+    for run in together: run.join()
+    for a, b in zip(alone, together, strict=True): same(a, b)
