@@ -91,7 +91,8 @@ class Frames:
         if self.folder is not None:
             write_atomically(self.path(step), lambda file: np.save(file, array, allow_pickle=False))
         elif self.thinned and self._ordinals[-1] % 2**self.thinned and not self._at_marks([self._steps[-1], step]):
-            self._keep(range(len(self._steps) - 1))
+            self._ordinals.pop(), self._steps.pop()
+            self.bytes -= self._kept.pop(len(self._steps)).nbytes
         self._kept[len(self._steps)] = array
         self._steps.append(step)
         self._ordinals.append(self.offered)
@@ -205,8 +206,8 @@ class Series:
     def says(self) -> str:
         "What was thinned, or is on disk only; '' when everything is in memory."
         with self._lock:
-            if self.is_array: said = self._store.says()
-            else: said = f"{len(self):,} numbers kept" if self.thinned else ""
+            numbers = f"{len(self):,} numbers kept" if self.thinned else ""
+            said = self._store.says() if self.is_array else numbers
         return f"{said} (thinned {self.thinned} times)" if self.thinned else said
 
 # %% ../nbs/06_run.ipynb #10ed0592

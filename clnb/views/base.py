@@ -79,12 +79,12 @@ class Listeners:
             self._news = True
             if self._telling: return
             self._telling = True
-        faults: list[Exception] = []
+        faults: list[BaseException] = []
         while self._more():
             for key, listener in list(self._calls.items()):
                 try:
                     if key in self._calls: listener(what)
-                except Exception as error:  # the others are told all the same
+                except BaseException as error:  # the others are told all the same
                     faults.append(error)
         if faults: raise faults[0]
 
