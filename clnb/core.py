@@ -107,6 +107,9 @@ def openmp_workers(
     for library in _libraries("openmp"): library.set_num_threads(count)
 
 
+_one_at_a_time = threading.Lock()
+
+
 def _elsewhere(function: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as pool: return pool.submit(function).result()
 
@@ -115,9 +118,10 @@ def use_cores(
     count: int,     # at least 1
 ) -> None:
     "Let all that torch computes for the calling thread take `count` cores, MKL's linear algebra too."
-    others = _elsewhere(torch.get_num_threads)          # torch.set_num_threads sets the calling thread's number …
-    torch.set_num_threads(count)
-    _elsewhere(lambda: torch.set_num_threads(others))   # … and the one that new threads begin with
+    with _one_at_a_time:
+        others = _elsewhere(torch.get_num_threads)          # torch.set_num_threads sets the calling thread's number …
+        torch.set_num_threads(count)
+        _elsewhere(lambda: torch.set_num_threads(others))   # … and the one that new threads begin with
 
 
 def _set(library: Any, count: int) -> None:
@@ -176,21 +180,25 @@ def generator(
     return torch.Generator(device=device).manual_seed(seed)
 
 # %% ../nbs/00_core.ipynb #bc351498
+_global_generators = threading.RLock()     # two runs in one kernel must not draw from each other's
+
+
 @contextmanager
 def seeded(
     seed: int,                              # what torch's global generators are seeded with inside the block
     device: str | torch.device = "cpu",     # the device whose generator is meant, beside the CPU's
 ) -> Iterator[None]:
-    "Seed torch's global generators for a block, and put them back as they were."
-    device, cpu = torch.device(device), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    torch.default_generator.manual_seed(seed)     # torch.manual_seed would also queue up work for GPUs that nobody uses
-    if cuda is not None: torch.cuda.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        if cuda is not None: torch.cuda.set_rng_state(cuda, device)
+    "Seed torch's global generators for a block, and put them back as they were; one thread at a time."
+    with _global_generators:
+        device, cpu = torch.device(device), torch.get_rng_state()
+        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        torch.default_generator.manual_seed(seed)     # torch.manual_seed would also queue up work for GPUs nobody uses
+        if cuda is not None: torch.cuda.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_rng_state(cpu)
+            if cuda is not None: torch.cuda.set_rng_state(cuda, device)
 
 # %% ../nbs/00_core.ipynb #584bdd94
 def _written(value: Any) -> Any:
