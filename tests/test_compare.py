@@ -161,6 +161,8 @@ def test_the_frames_carry_the_neighbours():
     assert "near_a" not in compare.changes.picture(-1)
     reply = compare.changes.answer({"ask": "changes", "row": 7})
     assert np.frombuffer(reply["near_b"]["bytes"], "<u4").tolist() == found.b[7].tolist()
+    compare.pairing.a.sources[0][7] = np.nan
+    with pytest.raises(ValueError, match="row 7 has no"): compare.changes.answer({"ask": "changes", "row": 7})
 
 
 def test_seeds():

@@ -256,6 +256,14 @@ def test_batches_do_not_matter_and_inputs_are_recognised():
     assert features_of(half, x).dtype == torch.float32 and next(half.parameters()).dtype == torch.bfloat16
 
 
+def test_the_preprocessing_of_published_weights():
+    how, net = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms(), torchvision.models.resnet18()
+    grey = images(3, 1, 8)
+    h = features_of(net, grey, transform=how, progress=False)
+    net.eval().fc = nn.Identity()
+    with torch.no_grad(): assert h.allclose(net(how(grey.expand(-1, 3, -1, -1))), atol=1e-5)
+
+
 def test_other_signatures():
     class Two(nn.Module):
         def __init__(self):

@@ -329,6 +329,8 @@ class ChangedParts(Compared):
         if question["ask"] != "changes": return super().answer(question)
         a, b = self.pairing.both(self.step_at(self.place()[1]))
         row = int(question["row"])
+        if not (np.isfinite(a[row]).all() and np.isfinite(b[row]).all()):
+            raise ValueError(f"row {row} has no neighbours: its features are not numbers")
         near = [nearest(x, [row], self.pairing.k)[0][0] for x in (a, b)]
         return {"near_a": packed(near[0], "uint32"), "near_b": packed(near[1], "uint32")}
 
@@ -448,14 +450,14 @@ class ScoreParts(Compared):
         if not frame.get("table"): return
         def said(cell: list) -> str:
             if cell[0] is None: return "–"
-            return f"{cell[0]:.3g}" + (f" [{cell[1]:.3g}, {cell[2]:.3g}]" if cell[1] is not None else "")
+            return f"{cell[0]:.3g}" + (f" [{cell[1]:.2g}, {cell[2]:.2g}]" if cell[1] is not None else "")
         cells = [[row["name"], said(row["a"]), said(row["b"]), said(row["difference"])] for row in frame["table"]]
         names = [name.replace("$", r"\$")[:20] for name in self.options["names"]]
         heads = ["", *names, "difference"]
         made = axes.table(cells, colLabels=heads, cellLoc="right", edges="horizontal", bbox=(0, 0, 1, 1),
-                          colWidths=[0.28, 0.24, 0.24, 0.24])
+                          colWidths=[0.28, 0.22, 0.22, 0.28])
         made.auto_set_font_size(False)
-        made.set_fontsize(8)
+        made.set_fontsize(7)
 
 
 class Scores(ScoreParts, View):

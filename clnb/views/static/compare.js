@@ -1,39 +1,13 @@
 // Compare: neighbours kept, lost and gained between two representations, and the table of their numbers.
 
 const SAME = "#009E73", OTHER = "#D55E00";
-const thousands = (n) => n.toLocaleString("en");
-const adds = (event) => Boolean(event && (event.ctrlKey || event.metaKey || event.shiftKey));
-
-/** Images by row: the ones wanted now are asked for in one request, and kept. */
-class Pictures {
-  constructor(stage, arrived) { Object.assign(this, { stage, arrived, known: new Map(), asked: new Set() }); }
-
-  want(rows) {
-    const need = [...new Set(rows)].filter((row) => !this.known.has(row) && !this.asked.has(row)).slice(0, 512);
-    if (!need.length) return;
-    for (const row of need) this.asked.add(row);
-    this.stage.ask({ ask: "images", rows: need }).then(({ images }) => {
-      const all = unpack(images), [, ...shape] = all.shape, one = shape.reduce((a, b) => a * b);
-      need.forEach((row, i) => this.known.set(row, { pixels: all.slice(i * one, (i + 1) * one), shape }));
-      for (const row of this.known.keys()) if (this.known.size > 4000) this.known.delete(row);
-      this.arrived();
-    }).catch((error) => { this.stage.note.textContent = error.message; })
-      .finally(() => { for (const row of need) this.asked.delete(row); });
-  }
-
-  tile(row, size) {
-    const image = this.known.get(row);
-    return image ? thumbnail(image.pixels, image.shape, size)
-      : make("div", { className: "clnb-waiting", style: { width: `${size}px`, height: `${size}px`, background: "var(--clnb-line)" } });
-  }
-}
 
 class Changes {
   constructor(stage) {
     const { options } = stage, raw = options.labels && unpack(options.labels);
     Object.assign(this, { stage, names: options.classes.names, sides: options.names, was: [], focus: -1, turn: 0,
       labels: raw && Int32Array.from(raw, (v) => v - 1) });
-    this.pictures = new Pictures(stage, () => this.fill());
+    this.pictures = new ImageStore(stage, () => this.fill());
     this.box = make("div", { style: { flex: "1 1 100%", maxHeight: `${options.height}px`, overflowY: "auto" } });
     this.box.addEventListener("keydown", (event) => this.key(event));
     stage.canvas.remove();
@@ -70,8 +44,8 @@ class Changes {
   async near(row) {
     const i = this.place.get(row);
     if (this.a && i !== undefined) return [this.a, this.b].map((all) => Array.from(all.subarray(i * this.k, (i + 1) * this.k)));
-    if (this.stage.alone) throw new Error(this.a ? "this row has no neighbours: its features are not numbers"
-      : "this page has no neighbours: there are too many rows to bring them along");
+    if (this.stage.alone) throw new Error("this page does not carry the neighbours of this row: its features are not numbers, or there are "
+      + "so many rows that only a sample was compared");
     const reply = await this.stage.ask({ ask: "changes", row });
     return [unpack(reply.near_a), unpack(reply.near_b)].map((rows) => Array.from(rows));
   }
