@@ -1,57 +1,5 @@
 // ClassTable: one line a class, sorted by any column; a line selects its class.
 
-// ------------------------------------------------------ what the linked views share (the same lines in each of the five)
-
-/** Class numbers as they travel (0: unknown, k + 1: class k) as numbers with −1 for unknown. */
-function numbersOf(packed) {
-  const raw = unpack(packed), numbers = new Int32Array(raw.length);
-  for (let i = 0; i < raw.length; i++) numbers[i] = raw[i] - 1;
-  numbers.shape = raw.shape;
-  return numbers;
-}
-
-const thousands = (n) => n.toLocaleString("en");
-const percent = (part, whole) => (whole ? `${+((100 * part) / whole).toPrecision(3)} %` : "–");
-const adds = (event) => Boolean(event && (event.ctrlKey || event.metaKey || event.shiftKey));
-
-/** Select rows. With Ctrl, ⌘ or Shift: add them, or take them away where all are selected already. */
-function pick(stage, rows, event) {
-  if (!adds(event)) return stage.select(rows);
-  const now = new Set(stage.selection);
-  const add = !rows.every((row) => now.has(row));
-  for (const row of rows) add ? now.add(row) : now.delete(row);
-  stage.select(now);
-}
-
-/** Numbers of the rows below `n` that `test` accepts. */
-function rowsWhere(n, test) {
-  const rows = [];
-  for (let i = 0; i < n; i++) if (test(i)) rows.push(i);
-  return rows;
-}
-
-/** Which of `n` rows are selected; `version` grows when that changes. */
-class Chosen {
-  constructor(stage) { Object.assign(this, { stage, version: 0, count: 0, mask: new Uint8Array(0) }); }
-  of(n) {
-    const bytes = this.stage.model.get("selected");
-    if (bytes === this.bytes && n === this.mask.length) return this.mask;
-    Object.assign(this, { bytes, mask: new Uint8Array(n), count: 0, version: this.version + 1 });
-    for (const row of this.stage.selection) if (row < n) { this.mask[row] = 1; this.count++; }
-    return this.mask;
-  }
-}
-
-/** A line that only screen readers read: where the keyboard is. */
-function whisper(stage) {
-  const line = make("div", { role: "status", style: { position: "absolute", width: "1px", height: "1px", overflow: "hidden",
-    clipPath: "inset(50%)", whiteSpace: "nowrap" } });
-  stage.root.append(line);
-  return (text) => { line.textContent = text; };
-}
-
-// ----------------------------------------------------------------------------------------------------------------------
-
 class Lines {
   constructor(stage) {
     const { options } = stage;
@@ -188,7 +136,7 @@ class Lines {
     const line = make("tr", { "aria-selected": String(part > 0), style: { cursor: "pointer", borderTop: "1px solid var(--clnb-line)",
       outline: k === this.at ? "2px solid #0072B2" : "", outlineOffset: "-2px" } }, ...cells);
     line.dataset.class = k;
-    line.title = part ? `${thousands(this.selected[k])} of ${thousands(this.total[k])} selected (${percent(this.selected[k], this.total[k])})` : "click: select these rows";
+    line.title = part ? `${thousands(this.selected[k])} of ${thousands(this.total[k])} selected (${percentOf(this.selected[k], this.total[k])})` : "click: select these rows";
     line.addEventListener("click", (event) => { this.at = k; this.take(k, event); });
     return line;
   }

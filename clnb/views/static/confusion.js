@@ -1,65 +1,5 @@
 // Confusion: true against predicted classes; cells, rows, columns and the list of mistakes select their rows.
 
-// ------------------------------------------------------ what the linked views share (the same lines in each of the five)
-
-/** Class numbers as they travel (0: unknown, k + 1: class k) as numbers with −1 for unknown. */
-function numbersOf(packed) {
-  const raw = unpack(packed), numbers = new Int32Array(raw.length);
-  for (let i = 0; i < raw.length; i++) numbers[i] = raw[i] - 1;
-  numbers.shape = raw.shape;
-  return numbers;
-}
-
-const thousands = (n) => n.toLocaleString("en");
-const percent = (part, whole) => (whole ? `${+((100 * part) / whole).toPrecision(3)} %` : "–");
-const adds = (event) => Boolean(event && (event.ctrlKey || event.metaKey || event.shiftKey));
-
-/** Select rows. With Ctrl, ⌘ or Shift: add them, or take them away where all are selected already. */
-function pick(stage, rows, event) {
-  if (!adds(event)) return stage.select(rows);
-  const now = new Set(stage.selection);
-  const add = !rows.every((row) => now.has(row));
-  for (const row of rows) add ? now.add(row) : now.delete(row);
-  stage.select(now);
-}
-
-/** Numbers of the rows below `n` that `test` accepts. */
-function rowsWhere(n, test) {
-  const rows = [];
-  for (let i = 0; i < n; i++) if (test(i)) rows.push(i);
-  return rows;
-}
-
-/** Which of `n` rows are selected; `version` grows when that changes. */
-class Chosen {
-  constructor(stage) { Object.assign(this, { stage, version: 0, count: 0, mask: new Uint8Array(0) }); }
-  of(n) {
-    const bytes = this.stage.model.get("selected");
-    if (bytes === this.bytes && n === this.mask.length) return this.mask;
-    Object.assign(this, { bytes, mask: new Uint8Array(n), count: 0, version: this.version + 1 });
-    for (const row of this.stage.selection) if (row < n) { this.mask[row] = 1; this.count++; }
-    return this.mask;
-  }
-}
-
-/** A line that only screen readers read: where the keyboard is. */
-function whisper(stage) {
-  const line = make("div", { role: "status", style: { position: "absolute", width: "1px", height: "1px", overflow: "hidden",
-    clipPath: "inset(50%)", whiteSpace: "nowrap" } });
-  stage.root.append(line);
-  return (text) => { line.textContent = text; };
-}
-
-// ----------------------------------------------------------------------------------------------------------------------
-
-/** Text shortened to fit `room` pixels. */
-function cut(ctx, text, room) {
-  if (ctx.measureText(text).width <= room) return text;
-  let keep = text.length;
-  while (keep > 1 && ctx.measureText(`${text.slice(0, keep)}…`).width > room) keep--;
-  return `${text.slice(0, keep)}…`;
-}
-
 const BLUE = "#0072B2", RED = "#D55E00", ORANGE = "#E69F00";
 
 class Matrix {
@@ -142,7 +82,7 @@ class Matrix {
         const row = make("button", { type: "button", title: text, style: { display: "flex", width: "100%", gap: "6px", border: "0", textAlign: "left", padding: "1px 2px" },
           onclick: (event) => this.take({ r, c }, event) },
           make("span", { style: { flex: 1, overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } }, text),
-          make("span", {}, `${thousands(this.counts[cell])} · ${percent(this.counts[cell], this.there[r])}`));
+          make("span", {}, `${thousands(this.counts[cell])} · ${percentOf(this.counts[cell], this.there[r])}`));
         row.dataset.cell = `${r},${c}`;
         return row;
       }));
@@ -167,7 +107,7 @@ class Matrix {
     this.rings();
     this.margins();
     const { count, inside } = { count: this.chosen.count, inside: this.judged };
-    if (count) stage.note.textContent += ` · ${thousands(count)} selected${inside ? `, ${percent(this.right, inside)} of them correct` : ""}`;
+    if (count) stage.note.textContent += ` · ${thousands(count)} selected${inside ? `, ${percentOf(this.right, inside)} of them correct` : ""}`;
     Object.assign(stage.root.dataset, { cells: this.filled.length, selected: count, correct: this.right, edge: this.edge, side: this.cell });
   }
 
@@ -239,7 +179,7 @@ class Matrix {
       if (!every) continue;
       ctx.fillStyle = ink;
       ctx.textAlign = "left";
-      ctx.fillText(this.there[k] ? percent(right, this.there[k]) : "–", end + 7, at);
+      ctx.fillText(this.there[k] ? percentOf(right, this.there[k]) : "–", end + 7, at);
       ctx.textAlign = "center";
       if (cell >= 24) ctx.fillText(this.called[k] ? String(Math.round(100 * precision)) : "–", at, end + 14);
       if (!this.named) continue;
@@ -274,10 +214,10 @@ class Matrix {
 
   words({ r, c }) {
     const C = this.count, { counts, inside, there, called, said } = this;
-    if (r < 0) return [`predicted: ${this.name(c)}`, `${thousands(said[c])} rows`, `precision ${percent(counts[c * C + c], called[c])}`];
-    if (c < 0) return [`true: ${this.name(r)}`, `${thousands(there[r])} rows`, `recall ${percent(counts[r * C + r], there[r])}`];
+    if (r < 0) return [`predicted: ${this.name(c)}`, `${thousands(said[c])} rows`, `precision ${percentOf(counts[c * C + c], called[c])}`];
+    if (c < 0) return [`true: ${this.name(r)}`, `${thousands(there[r])} rows`, `recall ${percentOf(counts[r * C + r], there[r])}`];
     const at = r * C + c, n = counts[at];
-    return [`true: ${this.name(r)}`, `predicted: ${this.name(c)}`, `${thousands(n)} rows: ${percent(n, there[r])} of the class, ${percent(n, called[c])} of the column`,
+    return [`true: ${this.name(r)}`, `predicted: ${this.name(c)}`, `${thousands(n)} rows: ${percentOf(n, there[r])} of the class, ${percentOf(n, called[c])} of the column`,
       ...(inside[at] ? [`${thousands(inside[at])} selected`] : []),
       ...(this.confidence && this.known[at] ? [`mean confidence ${(this.confidence[at] / this.known[at]).toFixed(2)}`] : [])];
   }

@@ -1,8 +1,6 @@
 
 // Curves: numbers over steps as a grid of panels with one axis of steps. See 07a_live.ipynb.
 
-const INKS = [0, 3, 2, 4, 1, 5, 8, 9].map((k) => PALETTE[k]);   // yellow and the grey of chance lines are left out
-
 /** Debiased exponential mean over `window` records; `weights` say how many records a point stands for. */
 function smooth(series, window) {
   const { means, values, weights } = series, from = means ?? values, out = new Float32Array(values.length);

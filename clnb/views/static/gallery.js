@@ -1,83 +1,5 @@
 // Gallery: images of the selected rows, page by page; of a sample of every class when nothing is selected.
 
-// ------------------------------------------------------ what the linked views share (the same lines in each of the five)
-
-/** Class numbers as they travel (0: unknown, k + 1: class k) as numbers with −1 for unknown. */
-function numbersOf(packed) {
-  const raw = unpack(packed), numbers = new Int32Array(raw.length);
-  for (let i = 0; i < raw.length; i++) numbers[i] = raw[i] - 1;
-  numbers.shape = raw.shape;
-  return numbers;
-}
-
-const thousands = (n) => n.toLocaleString("en");
-const percent = (part, whole) => (whole ? `${+((100 * part) / whole).toPrecision(3)} %` : "–");
-const adds = (event) => Boolean(event && (event.ctrlKey || event.metaKey || event.shiftKey));
-
-/** Select rows. With Ctrl, ⌘ or Shift: add them, or take them away where all are selected already. */
-function pick(stage, rows, event) {
-  if (!adds(event)) return stage.select(rows);
-  const now = new Set(stage.selection);
-  const add = !rows.every((row) => now.has(row));
-  for (const row of rows) add ? now.add(row) : now.delete(row);
-  stage.select(now);
-}
-
-/** Numbers of the rows below `n` that `test` accepts. */
-function rowsWhere(n, test) {
-  const rows = [];
-  for (let i = 0; i < n; i++) if (test(i)) rows.push(i);
-  return rows;
-}
-
-/** Which of `n` rows are selected; `version` grows when that changes. */
-class Chosen {
-  constructor(stage) { Object.assign(this, { stage, version: 0, count: 0, mask: new Uint8Array(0) }); }
-  of(n) {
-    const bytes = this.stage.model.get("selected");
-    if (bytes === this.bytes && n === this.mask.length) return this.mask;
-    Object.assign(this, { bytes, mask: new Uint8Array(n), count: 0, version: this.version + 1 });
-    for (const row of this.stage.selection) if (row < n) { this.mask[row] = 1; this.count++; }
-    return this.mask;
-  }
-}
-
-/** A line that only screen readers read: where the keyboard is. */
-function whisper(stage) {
-  const line = make("div", { role: "status", style: { position: "absolute", width: "1px", height: "1px", overflow: "hidden",
-    clipPath: "inset(50%)", whiteSpace: "nowrap" } });
-  stage.root.append(line);
-  return (text) => { line.textContent = text; };
-}
-
-// ----------------------------------------------------------------------------------------------------------------------
-
-/** Images by row: the ones wanted now are asked for in one request, and kept. */
-class Images {
-  constructor(stage, arrived) { Object.assign(this, { stage, arrived, known: new Map(), asked: new Set() }); }
-
-  want(rows) {
-    const need = rows.filter((row) => !this.known.has(row) && !this.asked.has(row));
-    if (!need.length) return;
-    for (const row of need) this.asked.add(row);
-    this.requests = (this.requests ?? 0) + 1;
-    this.stage.ask({ ask: "images", rows: need }).then(({ images }) => {
-      const all = unpack(images), [, ...shape] = all.shape, one = shape.reduce((a, b) => a * b);
-      need.forEach((row, i) => this.known.set(row, { pixels: all.slice(i * one, (i + 1) * one), shape }));
-      for (const row of this.known.keys()) if (this.known.size > 4000) this.known.delete(row);
-      this.arrived();
-    }).catch((error) => { this.stage.note.textContent = error.message; })
-      .finally(() => { for (const row of need) this.asked.delete(row); });
-  }
-
-  /** The image as a canvas, or an empty box of its size while it is on the way. */
-  tile(row, size) {
-    const image = this.known.get(row);
-    return image ? thumbnail(image.pixels, image.shape, size)
-      : make("div", { className: "clnb-waiting", style: { width: `${size}px`, height: `${size}px`, background: "var(--clnb-line)" } });
-  }
-}
-
 class Wall {
   constructor(stage) {
     const { options } = stage;
@@ -86,7 +8,7 @@ class Wall {
     this.labels = options.labels && numbersOf(options.labels);
     this.columns = options.columns.map((c) => ({ ...c, values: c.kind === "text" ? c.values : unpack(c.values) }));
     this.sample = unpack(options.sample);
-    this.images = new Images(stage, () => this.fill());
+    this.images = new ImageStore(stage, () => this.fill());
     this.whisper = whisper(stage);
     this.makeTools();
     this.grid = make("div", { role: "group", "aria-label": "images", style: { display: "flex", flexWrap: "wrap", gap: "4px", flex: "1 1 100%",

@@ -1,65 +1,5 @@
 // Hierarchy: groups within groups as an icicle; a group selects its rows, a double click looks into it.
 
-// ------------------------------------------------------ what the linked views share (the same lines in each of the five)
-
-/** Class numbers as they travel (0: unknown, k + 1: class k) as numbers with −1 for unknown. */
-function numbersOf(packed) {
-  const raw = unpack(packed), numbers = new Int32Array(raw.length);
-  for (let i = 0; i < raw.length; i++) numbers[i] = raw[i] - 1;
-  numbers.shape = raw.shape;
-  return numbers;
-}
-
-const thousands = (n) => n.toLocaleString("en");
-const percent = (part, whole) => (whole ? `${+((100 * part) / whole).toPrecision(3)} %` : "–");
-const adds = (event) => Boolean(event && (event.ctrlKey || event.metaKey || event.shiftKey));
-
-/** Select rows. With Ctrl, ⌘ or Shift: add them, or take them away where all are selected already. */
-function pick(stage, rows, event) {
-  if (!adds(event)) return stage.select(rows);
-  const now = new Set(stage.selection);
-  const add = !rows.every((row) => now.has(row));
-  for (const row of rows) add ? now.add(row) : now.delete(row);
-  stage.select(now);
-}
-
-/** Numbers of the rows below `n` that `test` accepts. */
-function rowsWhere(n, test) {
-  const rows = [];
-  for (let i = 0; i < n; i++) if (test(i)) rows.push(i);
-  return rows;
-}
-
-/** Which of `n` rows are selected; `version` grows when that changes. */
-class Chosen {
-  constructor(stage) { Object.assign(this, { stage, version: 0, count: 0, mask: new Uint8Array(0) }); }
-  of(n) {
-    const bytes = this.stage.model.get("selected");
-    if (bytes === this.bytes && n === this.mask.length) return this.mask;
-    Object.assign(this, { bytes, mask: new Uint8Array(n), count: 0, version: this.version + 1 });
-    for (const row of this.stage.selection) if (row < n) { this.mask[row] = 1; this.count++; }
-    return this.mask;
-  }
-}
-
-/** A line that only screen readers read: where the keyboard is. */
-function whisper(stage) {
-  const line = make("div", { role: "status", style: { position: "absolute", width: "1px", height: "1px", overflow: "hidden",
-    clipPath: "inset(50%)", whiteSpace: "nowrap" } });
-  stage.root.append(line);
-  return (text) => { line.textContent = text; };
-}
-
-// ----------------------------------------------------------------------------------------------------------------------
-
-/** Text shortened to fit `room` pixels. */
-function cut(ctx, text, room) {
-  if (ctx.measureText(text).width <= room) return text;
-  let keep = text.length;
-  while (keep > 1 && ctx.measureText(`${text.slice(0, keep)}…`).width > room) keep--;
-  return `${text.slice(0, keep)}…`;
-}
-
 const GUTTER = 84, ROOF = 20;   // room for the level names; height of the bar of all rows
 
 class Icicle {
@@ -232,12 +172,12 @@ class Icicle {
   words(k) {
     if (k < 0) return [`all ${thousands(this.n)} rows`, ...(this.chosen.count ? [`${thousands(this.chosen.count)} selected`] : [])];
     const { level, count, parent, inside, label, purity } = this.tree, out = [`${this.levels[level[k]].name}: ${this.name(k)}`];
-    out.push(`${thousands(count[k])} rows (${percent(count[k], this.n)})`);
-    if (parent[k] >= 0 && inside[k] < 0.9995) out.push(`${percent(inside[k], 1)} of them lie in ${this.name(parent[k])}`);
+    out.push(`${thousands(count[k])} rows (${percentOf(count[k], this.n)})`);
+    if (parent[k] >= 0 && inside[k] < 0.9995) out.push(`${percentOf(inside[k], 1)} of them lie in ${this.name(parent[k])}`);
     else if (parent[k] >= 0) out.push(`all in ${this.name(parent[k])}`);
     if (this.heirs[k].length) out.push(`${thousands(this.heirs[k].length)} groups below`);
-    if (label[k] >= 0) out.push(`purity ${percent(purity[k], 1)}: ${this.classes.names[label[k]]}`);
-    if (this.selected[k]) out.push(`${thousands(this.selected[k])} selected (${percent(this.selected[k], count[k])})`);
+    if (label[k] >= 0) out.push(`purity ${percentOf(purity[k], 1)}: ${this.classes.names[label[k]]}`);
+    if (this.selected[k]) out.push(`${thousands(this.selected[k])} selected (${percentOf(this.selected[k], count[k])})`);
     return out;
   }
 

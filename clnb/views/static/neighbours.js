@@ -1,83 +1,5 @@
 // Neighbours: the nearest rows of one row in the full space; for several, how they are surrounded.
 
-// ------------------------------------------------------ what the linked views share (the same lines in each of the five)
-
-/** Class numbers as they travel (0: unknown, k + 1: class k) as numbers with −1 for unknown. */
-function numbersOf(packed) {
-  const raw = unpack(packed), numbers = new Int32Array(raw.length);
-  for (let i = 0; i < raw.length; i++) numbers[i] = raw[i] - 1;
-  numbers.shape = raw.shape;
-  return numbers;
-}
-
-const thousands = (n) => n.toLocaleString("en");
-const percent = (part, whole) => (whole ? `${+((100 * part) / whole).toPrecision(3)} %` : "–");
-const adds = (event) => Boolean(event && (event.ctrlKey || event.metaKey || event.shiftKey));
-
-/** Select rows. With Ctrl, ⌘ or Shift: add them, or take them away where all are selected already. */
-function pick(stage, rows, event) {
-  if (!adds(event)) return stage.select(rows);
-  const now = new Set(stage.selection);
-  const add = !rows.every((row) => now.has(row));
-  for (const row of rows) add ? now.add(row) : now.delete(row);
-  stage.select(now);
-}
-
-/** Numbers of the rows below `n` that `test` accepts. */
-function rowsWhere(n, test) {
-  const rows = [];
-  for (let i = 0; i < n; i++) if (test(i)) rows.push(i);
-  return rows;
-}
-
-/** Which of `n` rows are selected; `version` grows when that changes. */
-class Chosen {
-  constructor(stage) { Object.assign(this, { stage, version: 0, count: 0, mask: new Uint8Array(0) }); }
-  of(n) {
-    const bytes = this.stage.model.get("selected");
-    if (bytes === this.bytes && n === this.mask.length) return this.mask;
-    Object.assign(this, { bytes, mask: new Uint8Array(n), count: 0, version: this.version + 1 });
-    for (const row of this.stage.selection) if (row < n) { this.mask[row] = 1; this.count++; }
-    return this.mask;
-  }
-}
-
-/** A line that only screen readers read: where the keyboard is. */
-function whisper(stage) {
-  const line = make("div", { role: "status", style: { position: "absolute", width: "1px", height: "1px", overflow: "hidden",
-    clipPath: "inset(50%)", whiteSpace: "nowrap" } });
-  stage.root.append(line);
-  return (text) => { line.textContent = text; };
-}
-
-// ----------------------------------------------------------------------------------------------------------------------
-
-/** Images by row: the ones wanted now are asked for in one request, and kept. */
-class Images {
-  constructor(stage, arrived) { Object.assign(this, { stage, arrived, known: new Map(), asked: new Set() }); }
-
-  want(rows) {
-    const need = rows.filter((row) => !this.known.has(row) && !this.asked.has(row));
-    if (!need.length) return;
-    for (const row of need) this.asked.add(row);
-    this.requests = (this.requests ?? 0) + 1;
-    this.stage.ask({ ask: "images", rows: need }).then(({ images }) => {
-      const all = unpack(images), [, ...shape] = all.shape, one = shape.reduce((a, b) => a * b);
-      need.forEach((row, i) => this.known.set(row, { pixels: all.slice(i * one, (i + 1) * one), shape }));
-      for (const row of this.known.keys()) if (this.known.size > 4000) this.known.delete(row);
-      this.arrived();
-    }).catch((error) => { this.stage.note.textContent = error.message; })
-      .finally(() => { for (const row of need) this.asked.delete(row); });
-  }
-
-  /** The image as a canvas, or an empty box of its size while it is on the way. */
-  tile(row, size) {
-    const image = this.known.get(row);
-    return image ? thumbnail(image.pixels, image.shape, size)
-      : make("div", { className: "clnb-waiting", style: { width: `${size}px`, height: `${size}px`, background: "var(--clnb-line)" } });
-  }
-}
-
 const SAME = "#009E73", OTHER = "#D55E00";
 
 class Circle {
@@ -85,7 +7,7 @@ class Circle {
     const { options } = stage;
     Object.assign(this, { stage, k: options.k, names: options.classes.names, colours: options.classes.colours, chosen: new Chosen(stage),
       labels: options.labels && numbersOf(options.labels), focus: -1, was: new Uint32Array(0), way: [], turn: 0, whisper: whisper(stage) });
-    this.images = new Images(stage, () => this.fill());
+    this.images = new ImageStore(stage, () => this.fill());
     this.jump = make("input", { type: "number", min: 0, step: 1, "aria-label": "row", style: { width: "6.5em", font: "inherit" } });
     this.jump.addEventListener("change", () => this.jump.value !== "" && this.walk(+this.jump.value));
     const button = (text, title, onclick) => make("button", { type: "button", title, onclick }, text);
@@ -243,11 +165,11 @@ class Circle {
     Object.assign(this.stage.root.dataset, { share: known ? same / known : "", hubs: hubs.map(([row]) => row).join(",") });
     const bars = [...per].sort((a, b) => a[1][0] / a[1][1] - b[1][0] / b[1][1]).slice(0, 20).map(([k, [s, n]]) =>
       make("div", { className: "clnb-row" }, make("span", { className: "clnb-barname" }, this.names[k]),
-        make("span", { className: "clnb-barfill", style: { width: `${(90 * s) / n}px`, background: this.colours[k] } }), make("span", {}, percent(s, n))));
+        make("span", { className: "clnb-barfill", style: { width: `${(90 * s) / n}px`, background: this.colours[k] } }), make("span", {}, percentOf(s, n))));
     const block = (title, ...parts) => make("div", { style: { flex: "1 1 240px" } }, make("div", { style: { fontWeight: 600, margin: "6px 0 3px" } }, title), ...parts);
     const flow = make("div", { style: { display: "flex", flexWrap: "wrap", gap: "4px" } }, ...hubs.map(([row, n]) => this.tile(row, `of ${thousands(n)} rows`, null, 44)));
     return make("div", { style: { display: "flex", flexWrap: "wrap", gap: "16px", borderTop: "1px solid var(--clnb-line)", marginTop: "6px" } },
-      ...(known ? [block(`${percent(same, known)} of the neighbours of the ${thousands(this.was.length)} selected rows have their label${cut}`, ...bars)] : []),
+      ...(known ? [block(`${percentOf(same, known)} of the neighbours of the ${thousands(this.was.length)} selected rows have their label${cut}`, ...bars)] : []),
       block(hubs.length ? `hubs: rows that are a neighbour of many of them${known ? "" : cut}` : "no hubs: no row is a neighbour of two of them", flow));
   }
 

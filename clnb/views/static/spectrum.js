@@ -1,8 +1,6 @@
 // Spectrum: singular values on a logarithmic scale, or cumulative energy; the images at the two ends of a direction; the
 // spectrum of the selected rows as a dashed line. See 07a_live.ipynb.
 
-const INKS = [0, 3, 2, 4, 1, 5, 8, 9].map((k) => PALETTE[k]);   // yellow and grey are left out
-
 /** What is drawn of singular values, largest first: as they are, divided by the largest, or cumulative energy. */
 function shown(values, { normalised, energy }) {
   if (!energy) return normalised && values[0] > 0 ? values.map((v) => v / values[0]) : values;
