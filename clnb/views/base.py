@@ -573,6 +573,10 @@ class View(Supplies, InTime, AsPage, anywidget.AnyWidget):
         self.painter.hear()
         self.painter.start()
 
+    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
+        self.painter.start()    # when displayed: the page's first word would wait for the end of a busy cell
+        return super()._repr_mimebundle_(*args, **kwargs)
+
     def _asked(self, _: Any, question: dict[str, Any], buffers: list) -> None:
         try:
             reply = self.answer(question)
@@ -633,6 +637,10 @@ class Rows(widgets.VBox):
                               layout=widgets.Layout(flex_flow="row wrap", **room)) for row in self.rows]
         above = [widgets.Label(title, style={"font_weight": "bold"})] if title else []
         super().__init__([*above, *lines], layout=widgets.Layout(**room))
+
+    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
+        for view in self.views: view.painter.start()
+        return super()._repr_mimebundle_(*args, **kwargs)
 
     @staticmethod
     def _cell(view: Any, beside: int) -> Any:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SAMPLE', 'Spread', 'Changes', 'changes', 'turned_to', 'AlignedLayouts', 'Titled', 'Turned', 'source_of', 'Side',
            'Pairing', 'numbers_of', 'spread', 'Row', 'rows_of', 'Compared', 'ChangedParts', 'Changed', 'ScoreParts',
-           'Scores', 'sided', 'Awake', 'Compare']
+           'Scores', 'sided', 'Compare']
 
 # %% ../../nbs/07i_compare.ipynb #14521bd3
 from collections.abc import Callable, Mapping, Sequence
@@ -478,15 +478,7 @@ def sided(
     return Side(name, {seed: source_of(value, images, series, **how) for seed, value in given.items()}, series)
 
 
-class Awake:
-    "A board whose views follow their histories as soon as it is displayed, also while the kernel is busy with a cell."
-
-    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
-        for view in self.views: view.painter.start()    # the page's first answer would wait until the cell has ended
-        return super()._repr_mimebundle_(*args, **kwargs)
-
-
-class Compare(Awake, Board):
+class Compare(Board):
     "Two runs, checkpoints or methods on the same items: embeddings turned alike, neighbours, spectra and numbers."
 
     views: Sequence[Any] = ()       # one that could not be built is closed, too

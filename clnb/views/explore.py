@@ -21,7 +21,6 @@ from ..data import from_folder
 from ..metrics import weighted_knn
 from ..recorder import features_by, is_model, moved, open_history
 from .base import Board, Selection
-from .compare import Awake
 from .embedding import Embedding, table_columns
 from .linked import ClassTable, Confusion, Gallery, Neighbours, class_numbers
 from .live import Spectrum
@@ -253,7 +252,7 @@ def checked(found: Found) -> Found:
     return replace(found, labels=labels, classes=classes, columns=columns)
 
 # %% ../../nbs/07j_explore.ipynb #f475bcaa
-class Explorer(Awake, Board):
+class Explorer(Board):
     "Linked views of one set of features: see `explore`."
 
     views: Sequence[Any] = ()       # an explorer that could not be built is closed, too
