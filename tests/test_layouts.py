@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from clnb.layouts import (
     layout,
     nearest,
     neighbour_changes,
+    neighbours_kept,
     sequence,
     trust,
     worker,
@@ -91,6 +93,29 @@ def test_nearest_is_brute_force():
     assert nearest(x[:2], [0], 5)[0].tolist() == [[1]]
 
 
+@pytest.mark.parametrize("offset", [0, 30, 3000])
+def test_nearest_is_exact_far_from_zero(offset):
+    x = (np.random.default_rng(1).normal(size=(400, 64)) + offset).astype(np.float32)
+    x[13] = x[11]
+    d = np.linalg.norm(x[:, None].astype(np.float64) - x[None], axis=2)
+    np.fill_diagonal(d, np.inf)
+    rows, far = nearest(x, range(400), 5)
+    assert np.allclose(far, np.sort(d, axis=1)[:, :5], rtol=1e-4, atol=1e-6)
+    assert (rows == np.argsort(d, axis=1, kind="stable")[:, :5]).mean() > 0.999
+    assert rows[11, 0] == 13 and far[11, 0] == 0
+
+
+def test_nearest_of_missing_rows_and_of_equal_rows():
+    x = np.array([[0.0, 0], [np.nan, 1], [1, 0], [5, 5]])
+    rows, far = nearest(x, [0, 1], 9)
+    assert rows[0, :2].tolist() == [2, 3] and rows.shape == (2, 3) and 0 not in rows[0]
+    assert np.isinf(far[0, 2]) and np.isnan(far[1]).all()
+    assert nearest(np.ones((300, 3)), [7, -1], 3)[0].shape == (2, 3)
+    assert all(i not in row for i, row in zip((7, 299), nearest(np.ones((300, 3)), [7, -1], 3)[0], strict=True))
+    assert nearest(x, [], 3)[0].shape == (0, 3)
+    assert nearest(x[:1], [0], 3)[0].shape == (1, 0)
+
+
 def test_neighbours_in_many_blocks():
     x = rng.normal(size=(3000, 4)).astype(np.float32)
     rows = np.arange(3000)
@@ -116,6 +141,16 @@ def test_changes_are_set_differences():
     assert np.isclose(found.share, found.kept.mean() / 7)
     with pytest.raises(ValueError, match="80 rows and the second 79"):
         neighbour_changes(a, b[:79])
+
+
+def test_changes_leave_out_rows_that_one_side_lacks():
+    a, b = rng.normal(size=(2, 40, 3))
+    a[3], b[8] = np.nan, np.inf
+    found, keep = neighbour_changes(a, b, k=4), np.setdiff1d(np.arange(40), [3, 8])
+    assert found.rows.tolist() == keep.tolist() and not np.isin([3, 8], np.r_[found.lost, found.gained]).any()
+    assert found.share == neighbour_changes(a[keep], b[keep], k=4).share
+    assert neighbour_changes(a, a, k=99).share == 1
+    assert neighbour_changes(np.full((4, 2), np.nan), np.ones((4, 2))).share == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -145,6 +180,45 @@ def test_a_slow_layout_keeps_its_frame_when_followed(kind):
     assert later.drift < 0.5 * first.points.std()
     assert np.isclose(np.median(np.abs(later.points)), np.median(np.abs(first.points)), rtol=0.4)
     assert np.array_equal(layout(x, kind).points, first.points)
+
+
+@pytest.mark.parametrize("kind", ["umap", "tsne"])
+def test_a_followed_layout_stays_as_wide_as_it_is(kind):
+    made = layout(rng.normal(size=(60, 6)), kind)
+    for _ in range(6):
+        before, made = made, layout(rng.normal(size=(60, 6)), kind, made)
+        assert np.isclose(made.points.std(0).sum(), before.points.std(0).sum(), rtol=0.2)
+        assert np.isclose(np.square(made.points - made.points.mean(0)).sum(),
+                          np.square(before.points - before.points.mean(0)).sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_was_missing_does_not_move_the_others(kind):
+    x = np.concatenate([rng.normal(3 * k, 1, (30, 8)) for k in range(3)]).astype(np.float32)
+    gone = x.copy()
+    gone[4] = np.nan
+    first = layout(gone, kind)
+    later = layout(x, kind, first)
+    assert np.isfinite(later.points).all() and np.isfinite(later.drift)
+    assert later.drift < 0.35 * np.nanstd(first.points)
+
+
+def test_huge_numbers_of_a_diverging_run():
+    x = rng.normal(size=(50, 8)) * np.r_[4, 2, np.ones(6)]
+    small, huge = layout(x), layout((x * 1e25).astype(np.float32))
+    assert np.allclose(small.points, huge.points, atol=1e-4) and np.isclose(huge.length / small.length, 1e25, rtol=1e-4)
+
+
+def test_tensors_on_the_way_of_a_gradient_are_features():
+    torch = pytest.importorskip("torch")
+    x = torch.randn(20, 4, requires_grad=True)
+    assert np.array_equal(layout(x).points, layout(x.detach().numpy()).points)
+    assert layout(x.bfloat16()).points.shape == (20, 2)
+
+
+def test_kept_alone_is_that_of_trust():
+    x = rng.normal(size=(100, 6))
+    assert neighbours_kept(x, x[:, :2], 5) == trust(x, x[:, :2], 5).kept
 
 
 def test_rows_beyond_the_sample_lie_between_their_neighbours(monkeypatch):
@@ -188,6 +262,49 @@ def test_the_helper_process_reports_and_survives():
     finally:
         mine.close()
     assert mine.process is None
+
+
+def test_requests_are_answered_in_order_and_one_process_serves_all():
+    asked, done = [np.eye(n) for n in (4, 5, 6, 7)], []
+    futures = [worker().submit(x, "pca") for x in asked]
+    for n, future in zip((4, 5, 6, 7), futures, strict=True): future.add_done_callback(lambda _, n=n: done.append(n))
+    assert [len(f.result(60).points) for f in futures] == [4, 5, 6, 7] and done == [4, 5, 6, 7]
+    assert worker() is worker()
+
+
+def test_an_interrupted_cell_leaves_the_process_alone():
+    mine = LayoutWorker()
+    try:
+        mine.submit(np.eye(4), "pca").result(60)
+        pid = mine.process.pid
+        os.kill(pid, signal.SIGINT)
+        assert mine.submit(np.eye(4), "pca").result(60).kind == "pca" and mine.process.pid == pid
+    finally:
+        mine.close()
+
+
+def test_a_process_that_cannot_start_says_why(monkeypatch):
+    monkeypatch.setattr(sys, "executable", os.devnull)
+    mine = LayoutWorker()
+    with pytest.raises(RuntimeError, match="layout process ended"): mine.submit(np.eye(4), "pca").result(60)
+    mine.close()
+
+
+def test_prints_and_crashes_inside_do_not_disturb_the_answers(monkeypatch):
+    noisy = ("import os, clnb.layouts as l\nreal = l.layout\n"
+             "def loud(x, *rest):\n    print('noise ' * 1000, flush=True)\n    os.system('echo more noise')\n"
+             "    if len(x) == 3: raise SystemExit('a crash')\n    return real(x, *rest)\n"
+             "l.layout = loud\nl.serve()\n")
+    start, mine = subprocess.Popen, LayoutWorker()
+    monkeypatch.setattr(subprocess, "Popen", lambda args, **kw: start([sys.executable, "-c", noisy], **kw))
+    try:
+        assert len(mine.submit(np.eye(5), "pca").result(60).points) == 5
+        with pytest.raises(RuntimeError, match="layout process ended") as raised:
+            mine.submit(np.eye(3), "pca").result(60)
+        assert "a crash" in raised.value.__notes__[0]
+        assert len(mine.submit(np.eye(4), "pca").result(60).points) == 4
+    finally:
+        mine.close()
 
 
 def test_a_newer_request_replaces_a_waiting_one():
