@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['Board', 'Circle', 'ClassTable', 'CollapseMonitor', 'Compare', 'Confusion', 'Controls', 'Curves', 'Embedding',
            'Explorer', 'Gallery', 'Hierarchy', 'ImageGrid', 'LiveView', 'LogitMatrix', 'NegativeWeights', 'Neighbours',
-           'Painter', 'Rewind', 'Selection', 'Spectrum', 'View', 'WhyPair', 'explore', 'packed']
+           'Painter', 'Rewind', 'Selection', 'Spectrum', 'SubsetBar', 'View', 'WhyPair', 'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
-from .base import Board
+from .base import Board, SubsetBar
 from .base import Painter as Painter
 from .base import Selection as Selection
 from .base import View as View
@@ -28,4 +28,4 @@ from .rewind import Rewind
 # %% ../../nbs/07z_views.ipynb #8df32725
 _all_ = ["Board", "Circle", "ClassTable", "CollapseMonitor", "Compare", "Confusion", "Controls", "Curves", "Embedding",
          "Explorer", "Gallery", "Hierarchy", "ImageGrid", "LiveView", "LogitMatrix", "NegativeWeights", "Neighbours",
-         "Painter", "Rewind", "Selection", "Spectrum", "View", "WhyPair", "explore", "packed"]
+         "Painter", "Rewind", "Selection", "Spectrum", "SubsetBar", "View", "WhyPair", "explore", "packed"]

@@ -20,7 +20,7 @@ import torch
 from ..data import from_folder
 from ..metrics import weighted_knn
 from ..recorder import features_by, is_model, moved, open_history
-from .base import Board, Selection
+from .base import Board, Selection, SubsetBar
 from .embedding import Embedding, table_columns
 from .linked import ClassTable, Confusion, Gallery, Neighbours, class_numbers
 from .live import Spectrum
@@ -277,7 +277,8 @@ class Explorer(Board):
         rows = [[self.embedding, self.gallery], [self.neighbours, self.spectrum], [self.classes, self.confusion]]
         rows = [kept for row in rows if (kept := [view for view in row if view is not None])]
         self.rewind = None if self.found.history is None else Rewind(*[view for row in rows for view in row])
-        super().__init__(rows + ([self.rewind] if self.rewind is not None else []), selection, title)
+        self.subsets = SubsetBar()
+        super().__init__([*rows, self.subsets, *([self.rewind] if self.rewind is not None else [])], selection, title)
 
     def _views(self, source: Any, series: dict[str, str], columns: dict[str, Any], layout: str | None) -> None:
         "The views that look at features and images."
