@@ -230,7 +230,7 @@ def measure(browser: Browser, lab: Lab, who: str, data: tuple[int, int, bool], w
     page.context.close()
     return {"first": first / 1000, "complete": complete / 1000, "pan": rate,
             "hover": statistics.median(latency) if latency else float("nan"),
-            "worst": max(latency, default=float("nan")), "hovers": len(latency), "memory": peak,
+            "worst": max(latency, default=float("nan")), "hovers": latency, "memory": peak,
             "grown": peak - before, "canvas": size, "renderer": drawn.get("renderer") if who == "clnb" else "webgl"}
 
 
