@@ -267,7 +267,7 @@ def rows_of(n: int, d: int, runs: dict[str, list[dict]]) -> list[dict]:
 
 def show(rows: list[dict], line: str) -> None:
     """Print the table."""
-    print(f"{'points':>10}{'':3}{'':24}{'clnb':>9}{'peer':>9}  {'unit':10}{'goal':>8}{'ratio':>8}")
+    print(f"{'points':<13}{'':24}{'clnb':>9}{'peer':>9}  {'unit':10}{'goal':>8}{'ratio':>8}")
     for row in rows:
         goal = f"≤ {row['goal']:g}" if row["goal"] else ""
         digits = 2 if row["unit"] == "s" else 0 if row["unit"] in ("MB", "ms") else 1
