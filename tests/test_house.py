@@ -22,8 +22,8 @@ CLNB = ROOT / "clnb"
 
 # ------------------------------------------------------------------------------------------------------------- floors
 
-FLOORS = {"core": 0, "data": 1, "augment": 1, "losses": 1, "nets": 1, "metrics": 1, "layouts": 1, "run": 2, "recorder": 2,
-          "views": 3, "methods": 4}
+FLOORS = {"core": 0, "data": 1, "augment": 1, "losses": 1, "nets": 1, "metrics": 1, "layouts": 1, "run": 2,
+          "recorder": 2, "views": 3, "methods": 4}
 NOT_FOR_VIEWS = {"nets", "run", "methods"}
 JUPYTER = {"IPython", "ipywidgets", "anywidget", "traitlets", "ipykernel", "comm", "nbformat", "nbclient", "nbconvert",
            "notebook", "jscatter"}

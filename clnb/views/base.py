@@ -529,7 +529,7 @@ class View(Supplies, InTime, AsPage, anywidget.AnyWidget):
     def __init__(self, history: Any = None, **options: Any) -> None:
         self.history, self._number, self._unlink, self._sending = history, 0, lambda: None, threading.RLock()
         self.painter = Painter(self.follow, lambda: self.drawn >= self._number)
-        super().__init__(options=options)
+        super().__init__(options=options, layout={"width": "100%", "min_width": "280px"})
         self._unfollow = history.subscribe(self.painter.news) if history is not None else lambda: None
         self.observe(self._page_spoke, ["drawn", "at", "selected"])
         self.on_msg(self._asked)

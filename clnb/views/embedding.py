@@ -442,6 +442,12 @@ class Embedding(Still, View):
                          neighbours=neighbours, layouts=list(self.kinds), renderer=renderer,
                          trails=history is not None, density=not plane or self.space is not None)
         self.observe(lambda _: self._came(), "kind")
+        if history is None: self.observe(self._drawn_once, "drawn")
+
+    def _drawn_once(self, _: Any) -> None:
+        "The picture is there: make the neighbours ready for the first hover."
+        self.unobserve(self._drawn_once, "drawn")
+        if self.neighbours: threading.Thread(target=self.bank, args=(-1,), name="clnb-neighbours", daemon=True).start()
 
     @traitlets.default("kind")
     def _kind_asked(self) -> str:

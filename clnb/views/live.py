@@ -594,13 +594,13 @@ def is_history(thing: Any) -> bool:
 
 
 def arrays_or_histories(
-    source: Any,    # a history, a dict of histories by label, an array, or a dict of arrays by name
+    source: Any,    # a history, an array, or a dict of these by label or name
 ) -> tuple[dict[str, Any], dict[str, Any]]:  # (arrays, histories)
     "Sort out what was given."
     if is_history(source): return {}, {"": source}
     if not isinstance(source, Mapping): return {"embedding": source}, {}
-    if all(is_history(value) for value in source.values()): return {}, dict(source)
-    return dict(source), {}
+    histories = {name: value for name, value in source.items() if is_history(value)}
+    return {name: value for name, value in source.items() if name not in histories}, histories
 
 
 def small_images(

@@ -128,7 +128,7 @@ class Circle {
     const tile = make("button", { type: "button", "aria-label": `row ${row}, ${label}, ${text}${same === null ? "" : same ? ", same label" : ", another label"}`,
       style: { padding: "2px", minWidth: `${size + 8}px`, maxWidth: `${size + 24}px`, border: `2px solid ${ink}`, background: "transparent", color: "inherit", fontSize: "10px" } },
       ...(this.stage.options.images ? [this.images.tile(row, size)] : []),
-      make("div", { style: { overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap", color: same === null ? "" : ink } }, mark + (label || `row ${row}`)), make("div", {}, text));
+      make("div", { style: { overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } }, make("b", { style: { color: ink } }, mark), label || `row ${row}`), make("div", {}, text));
     tile.dataset.row = row;
     tile.size = size;
     tile.addEventListener("click", (event) => (adds(event) ? pick(this.stage, [row], event) : this.walk(row)));

@@ -237,7 +237,7 @@ class WhyPairView {
     const node = make("div", { role: "listitem", tabIndex: -1, style: ROW, onclick: () => this.choose(j), onpointerenter: () => this.point(j),
       "aria-label": this.described(j) },
     make("span", {}), make("span", { title: said, style: { overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } }, said), ...COLUMNS.map(bar),
-    make("span", { style: { color: wrong ? ink : "inherit", whiteSpace: "nowrap", fontWeight: wrong ? 600 : 400 } }, wrong ? `${sign} ${kind}` : sign));
+    make("span", { style: { whiteSpace: "nowrap", fontWeight: wrong ? 600 : 400 } }, wrong ? `${sign} ${kind}` : sign));
     Object.assign(node.dataset, { column: j, kind });
     return node;
   }
