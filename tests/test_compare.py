@@ -208,7 +208,8 @@ def test_one_history_and_one_array_and_models(tmp_path):
     history = History()
     history.record(3, embedding=other(x))
     compare = Compare(history, x, labels=labels)
-    assert compare.kept.share < 1 and compare.rewind is not None
+    assert compare.kept.share < 1 and compare.rewind is not None and not errors(compare)
+    assert compare.save(tmp_path / "page.html").stat().st_size > 10_000
     history.save(tmp_path / "h.npz")
     np.save(tmp_path / "x.npy", x)
     again = Compare(tmp_path / "h.npz", tmp_path / "x.npy", labels=labels)
