@@ -90,6 +90,12 @@ class Leading:
         for view in self.walks:
             if view.moment != self.moment: view.seek(self.moment)
 
+    def seek(self, step: int | None = None) -> Any:
+        "Bring every view to its newest record at or before `step`; None: to the newest."
+        super().seek(step)
+        self.lead()
+        return self
+
     def arrived(self) -> bool:
         "Does every view that somebody looks at show its frame for this moment?"
         for view in self.walks:
