@@ -95,7 +95,7 @@ class LiveView(View):
         super().__init__(None, **options)
         ends = [history.subscribe(self.painter.news) for history in self.histories.values()]
         self._unfollow = lambda: [end() for end in ends]
-        self.painter.fastest, self.painter.share = 0.2, 0.03
+        self.painter.fastest, self.painter.share = 0.2, 0.015
 
     def stamp(self) -> Any:
         "Changes when the picture does."
