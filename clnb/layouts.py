@@ -369,6 +369,8 @@ class Changes(NamedTuple):
     lost: np.ndarray        # [m, k] neighbours in the first only, −1 where there are no more
     gained: np.ndarray      # [m, k] neighbours in the second only, −1 where there are no more
     share: float            # mean part of the k neighbours that is kept
+    a: np.ndarray           # [m, k] nearest first, in the first
+    b: np.ndarray           # [m, k] in the second
 
 
 def _without(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -390,11 +392,11 @@ def neighbour_changes(
         raise ValueError(f"the first has {len(x)} rows and the second {len(y)}; compare features of the same items")
     both = np.flatnonzero(there & here)         # rows missing in one are neighbours in neither
     looked, k = some_rows(len(both), sample or 5000), min(k, len(both) - 1)
-    if k < 1: return Changes(both, 0 * both, *np.zeros((2, len(both), 0), int), 1.0)
+    if k < 1: return Changes(both, 0 * both, *(none := np.zeros((2, len(both), 0), int)), 1.0, *none)
     near, other = (both[Neighbours(z[both]).query(looked, k)[0]] for z in (x, y))
     rows, lost, gained = both[looked], _without(near, other), _without(other, near)
     kept = k - (lost >= 0).sum(1)
-    return Changes(rows, kept, lost, gained, float(kept.mean() / k))
+    return Changes(rows, kept, lost, gained, float(kept.mean() / k), near, other)
 
 # %% ../nbs/05a_layouts.ipynb #71445be2
 def sequence(

@@ -79,36 +79,31 @@ def open_notebook(page, lab):
     for book in opened: book.close()
 
 
-@pytest.fixture
-def make_notebook(page, lab, request):
-    "Function: code cells -> browser.Notebook made of them."
+def notebooks_of(page, host, request):
+    "Yields a function: code cells -> browser.Notebook made of them on `host`."
     from browser import Notebook
 
     opened = []
 
     def make_one(*cells: str) -> Notebook:
         name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-        opened.append(Notebook(page, lab, lab.write(f"{name}-{len(opened)}.ipynb", cells)))
+        opened.append(Notebook(page, host, host.write(f"{name}-{len(opened)}.ipynb", cells)))
         return opened[-1]
 
     yield make_one
     for book in opened: book.close()
+
+
+@pytest.fixture
+def make_notebook(page, lab, request):
+    "Function: code cells -> browser.Notebook made of them."
+    yield from notebooks_of(page, lab, request)
 
 
 @pytest.fixture
 def make_classic(page, classic, request):
     "Function: code cells -> browser.Notebook made of them, in Notebook 7."
-    from browser import Notebook
-
-    opened = []
-
-    def make_one(*cells: str) -> Notebook:
-        name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-        opened.append(Notebook(page, classic, classic.write(f"{name}-{len(opened)}.ipynb", cells)))
-        return opened[-1]
-
-    yield make_one
-    for book in opened: book.close()
+    yield from notebooks_of(page, classic, request)
 
 
 @pytest.fixture

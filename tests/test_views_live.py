@@ -16,6 +16,7 @@ from clnb import losses, metrics
 from clnb.core import Picture
 from clnb.run import History
 from clnb.views import Circle, CollapseMonitor, Controls, Curves, NegativeWeights, Spectrum
+from clnb.views.base import pixels
 from clnb.views.live import (
     allowed,
     by_moments,
@@ -26,7 +27,6 @@ from clnb.views.live import (
     loss_at,
     matrix,
     reading,
-    small_images,
     smoothed,
     spectrum_of,
 )
@@ -126,16 +126,16 @@ def test_many_rows_have_the_spectrum_of_the_decomposition(shift):
     assert np.array_equal(spectrum_of(wide)["values"], by_moments(matrix(wide))[0])
 
 
-def test_small_images_are_bytes_of_the_right_shape():
+def test_pixels_are_bytes_of_the_right_shape():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (5, 3, 20, 40), dtype=np.uint8)
-    assert np.array_equal(small_images(x, [3, 1]), x[[3, 1]])
-    assert np.array_equal(small_images(x.transpose(0, 2, 3, 1), [2]), x[[2]])
-    assert np.array_equal(small_images(torch.as_tensor(x) / 255, [2]), x[[2]])
-    assert np.array_equal(small_images(x[:, 0], [0]), x[:1, :1])
-    halved = small_images(x, [0], 20)[0]
+    assert np.array_equal(pixels(x, [3, 1]), x[[3, 1]])
+    assert np.array_equal(pixels(x.transpose(0, 2, 3, 1), [2]), x[[2]])
+    assert np.array_equal(pixels(torch.as_tensor(x) / 255, [2]), x[[2]])
+    assert np.array_equal(pixels(x[:, 0], [0]), x[:1, :1])
+    halved = pixels(x, [0], 20)[0]
     assert np.abs(halved - x[0].reshape(3, 10, 2, 20, 2).mean((2, 4))).max() <= 0.5 and halved.dtype == np.uint8
-    with pytest.raises(ValueError, match=r"images are \[n, C, H, W\]"): small_images(np.zeros((3, 4)), [0])
+    with pytest.raises(ValueError, match=r"images have the shape \[N, C, H, W\]"): pixels(np.zeros((3, 4)), [0])
 
 
 def test_spectrum_walks_over_the_recorded_steps():

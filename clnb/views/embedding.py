@@ -20,8 +20,8 @@ import traitlets
 
 from ..core import Picture
 from ..layouts import KINDS, Layout, Neighbours, Trust, density, layout, trust, worker
-from .base import View, message, packed
-from .pictures import OfSeries, column, host, image_atlas, pixels, quantised
+from .base import View, host, message, packed, pixels
+from .pictures import OfSeries, column, image_atlas, quantised
 
 # %% ../../nbs/07e_embedding.ipynb #14e6d09a
 NAMES = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE", "first two": "first two"}

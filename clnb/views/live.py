@@ -6,8 +6,8 @@
 __all__ = ['GAUGES', 'WAITING', 'decimate', 'smoothed', 'histories_of', 'is_array', 'LiveView', 'reading', 'CurveLines',
            'CurveStill', 'Curves', 'allowed', 'knob', 'Pace', 'clock', 'Steering', 'Snapshots', 'Controls', 'matrix',
            'spectrum_of', 'exactly', 'moments', 'by_moments', 'Directions', 'directions', 'settled', 'ends_of',
-           'is_history', 'arrays_or_histories', 'small_images', 'label_numbers', 'Spectra', 'marked', 'SpectrumEnds',
-           'SpectrumPage', 'SpectrumStill', 'Spectrum', 'loss_at', 'Watch', 'CollapseMonitor']
+           'arrays_or_histories', 'label_numbers', 'Spectra', 'marked', 'SpectrumEnds', 'SpectrumPage', 'SpectrumStill',
+           'Spectrum', 'loss_at', 'Watch', 'CollapseMonitor']
 
 # %% ../../nbs/07a_live.ipynb #c1869084
 import html
@@ -27,7 +27,7 @@ import torch
 
 from ..core import PALETTE, Picture
 from ..metrics import Diagnosis, diagnose, effective_rank, participation_ratio, rank_me, singular_values
-from .base import View, packed
+from .base import View, is_history, packed, pixels
 
 # %% ../../nbs/07a_live.ipynb #2a611d77
 def decimate(
@@ -588,11 +588,6 @@ def ends_of(
     return np.concatenate(rows).T
 
 # %% ../../nbs/07a_live.ipynb #466d0211
-def is_history(thing: Any) -> bool:
-    "Does it look like a History?"
-    return hasattr(thing, "names") and hasattr(thing, "subscribe")
-
-
 def arrays_or_histories(
     source: Any,    # a history, an array, or a dict of these by label or name
 ) -> tuple[dict[str, Any], dict[str, Any]]:  # (arrays, histories)
@@ -601,28 +596,6 @@ def arrays_or_histories(
     if not isinstance(source, Mapping): return {"embedding": source}, {}
     histories = {name: value for name, value in source.items() if is_history(value)}
     return {name: value for name, value in source.items() if name not in histories}, histories
-
-
-def small_images(
-    images: Any,                # [n, C, H, W], [n, H, W, C] or [n, H, W]; uint8, bool, or float in 0…1
-    rows: np.ndarray,           # [k] which of them
-    largest: int = 64,          # pixels of the longer side; larger ones are averaged down
-) -> np.ndarray:                # uint8 [k, 1 or 3, h, w]
-    "Some images as bytes for the page. Raises `ValueError` for a shape that cannot be an image."
-    x = images[np.asarray(rows, np.int64)]
-    x = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-    if x.ndim == 3: x = x[:, None]
-    if x.ndim != 4:
-        raise ValueError(f"images are [n, C, H, W], [n, H, W, C] or [n, H, W]; got {[len(images), *x.shape[1:]]}")
-    if x.shape[1] > 4 and x.shape[3] <= 4: x = x.transpose(0, 3, 1, 2)
-    x = x[:, :3] if x.shape[1] >= 3 else x[:, :1]
-    if x.dtype.kind in "fb": x = np.nan_to_num(x.astype(np.float32)).clip(0, 1) * 255
-    shrink = -(-max(x.shape[2:]) // largest)
-    if shrink > 1:
-        h, w = (max(side // shrink, 1) for side in x.shape[2:])
-        tall, broad = (min(shrink, side) for side in x.shape[2:])
-        x = x[:, :, : h * tall, : w * broad].reshape(*x.shape[:2], h, tall, w, broad).mean((3, 5))
-    return (x + 0.5 if x.dtype.kind == "f" else x).astype(np.uint8)
 
 
 def label_numbers(
@@ -765,7 +738,7 @@ class SpectrumPage(SpectrumEnds):
             self.painter.news()
             return {}
         if question["ask"] == "images" and self.images is not None:
-            return {"images": packed(small_images(self.images, question["rows"]))}
+            return {"images": packed(pixels(self.images, question["rows"], 64))}
         return super().answer(question)
 
     def atlas(self) -> dict[str, Any]:
@@ -777,9 +750,9 @@ class SpectrumPage(SpectrumEnds):
         rows = [np.frombuffer(end["rows"]["bytes"], np.uint32) for end in ends if "rows" in end]
         rows = np.unique(np.concatenate(rows)) if rows else np.zeros(0, np.uint32)
         if not len(rows): return found
-        one = small_images(self.images, rows[:1])
+        one = pixels(self.images, rows[:1], 64)
         side = max(one.shape[2:]) * min(1.0, (self.budget / (one.size * len(rows))) ** 0.5)
-        tiles = small_images(self.images, rows, max(int(side), 8))
+        tiles = pixels(self.images, rows, max(int(side), 8))
         return {**found, "images": packed(tiles), "rows": packed(rows, "uint32")}
 
     def _features(self, shown: dict[tuple, Any]) -> dict[str, Any]:
@@ -832,7 +805,7 @@ class SpectrumStill(SpectrumPage):
         for i in range(down):
             for j, row in enumerate([*rows[i, :few], *rows[i, 2 * half - few:]]):
                 axes = figure.add_subplot(spread[i, j + (j >= few)])
-                x = small_images(self.images, [row])[0]
+                x = pixels(self.images, [row], 64)[0]
                 axes.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
                 axes.set(xticks=[], yticks=[])
                 if not j: axes.set_ylabel(f"{i + 1}: {shares[i]:.0%}", fontsize=7, rotation=0, ha="right", va="center")
