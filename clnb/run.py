@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SMALL_STEP', 'LARGE_STEP', 'Column', 'Frames', 'write_atomically', 'Series', 'to_numpy', 'Mark', 'Record', 'History',
-           'reopen_history', 'Method', 'base_rates', 'Pairs', 'as_bytes', 'softmax_pairs', 'agreement', 'flatten_state',
-           'unflatten_state', 'save_state', 'load_state', 'schedule_factor', 'looking', 'Gate', 'Background', 'Loop',
-           'NonFiniteError', 'Books', 'Instruments', 'Work', 'Training', 'Checkpoints', 'Run', 'check_run',
-           'make_folder', 'watch', 'explained']
+           'reopen_history', 'Method', 'base_rates', 'Pairs', 'as_bytes', 'softmax_pairs', 'agreement', 'TwoViews',
+           'flatten_state', 'unflatten_state', 'save_state', 'load_state', 'schedule_factor', 'looking', 'Gate',
+           'Background', 'Loop', 'NonFiniteError', 'Books', 'Instruments', 'Work', 'Training', 'Checkpoints', 'Run',
+           'check_run', 'make_folder', 'watch', 'explained']
 
 # %% ../nbs/06_run.ipynb #53be943a
 import atexit
@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from .augment import Augmentation, identity
 from .core import derive_seed, pick_device, rebuild, recipe, release_workers, scale, seeded, use_cores
 from .data import Batch, batch_indices
 from .losses import learned_fraction
@@ -558,6 +559,52 @@ def agreement(
     "Do the labels of anchor and candidate agree?"
     a, c = anchor_labels.cpu()[:, None], candidate_labels.cpu()[None]
     return torch.where((a < 0) | (c < 0), -1, (a == c).to(torch.int8)).to(torch.int8)
+
+# %% ../nbs/06_run.ipynb #f1b840dc
+class TwoViews(Method):
+    "Two random views of every image through one encoder and one projector; a subclass supplies `contrast`."
+
+    tunable = {"temperature": (0.02, 5.0), "learning_rate": (1e-5, 1e-1)}
+
+    def __init__(self, encoder: nn.Module, projector: nn.Module, augment: Augmentation, temperature: float) -> None:
+        super().__init__()
+        self.encoder, self.projector, self.augment, self.temperature = encoder, projector, augment, temperature
+
+    def contrast(self, za: Tensor, zb: Tensor) -> Tensor:
+        "The loss of two views' projections, [N, d] each."
+        raise NotImplementedError(f"{type(self).__name__} must define contrast(za, zb)")
+
+    def pair_table(self, za: Tensor, zb: Tensor) -> dict[str, Tensor] | None:
+        "The first five fields of `Pairs` for the 2N views against each other; None where there is no such table."
+        return None
+
+    def views(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        "Two random views of every image."
+        a, b = self.augment(torch.cat([images, images]), generator=generator).chunk(2)      # every sample draws its own
+        return a, b
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        both = torch.cat(self.views(batch.images, batch.generator))     # one pass, so that batch norm sees both views
+        return {"loss": self.contrast(*self.projector(self.encoder(both)).chunk(2))}
+
+    def embed(self, x: Tensor) -> Tensor: return self.encoder(identity()(x))
+
+    def project(self, x: Tensor) -> Tensor:
+        "What enters the loss: z, `[N, d]`."
+        return self.projector(self.embed(x))
+
+    def pairs(
+        self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None,
+    ) -> Pairs | None:
+        "Two drawn views of each image against all others, by `pair_table`."
+        count, rows = len(images), torch.arange(len(images)).repeat(2)
+        with looking(self):
+            both = torch.cat(self.views(images, generator))
+            table = self.pair_table(*self.projector(self.encoder(both)).chunk(2))
+        names = tuple(f"{view}{i}" for view in "ab" for i in range(count))
+        agrees = None if labels is None else agreement(labels.repeat(2), labels.repeat(2))
+        return table and Pairs(**table, anchors=rows, candidates=rows, agrees=agrees, names=names, anchor_names=names,
+                               views=both, anchor_views=both)
 
 # %% ../nbs/06_run.ipynb #94177a02
 def flatten_state(

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..augment import Augmentation, identity
+from ..augment import Augmentation
 from ..core import recorded
-from ..data import Batch
 from ..losses import align, chance, floor, hard_nt_xent, nt_xent, pair_weights, uniform
-from ..run import Method, Pairs, agreement, looking, softmax_pairs
+from ..run import TwoViews, softmax_pairs
 
 # %% ../../nbs/10_simclr.ipynb #a3450237
 def alignment_only(za: Tensor, zb: Tensor, temperature: float = 1.0) -> Tensor:
@@ -52,10 +51,8 @@ def nt_xent_pairs(
 
 # %% ../../nbs/10_simclr.ipynb #4895c4f5
 @recorded
-class SimCLR(Method):
+class SimCLR(TwoViews):
     "Contrast between two views of each sample (Chen et al. 2020, algorithm 1)."
-
-    tunable = {"temperature": (0.02, 5.0), "learning_rate": (1e-5, 1e-1)}
 
     def __init__(
         self,
@@ -67,46 +64,19 @@ class SimCLR(Method):
         weight_decay: float = 1e-6,
         objective: Callable[..., Tensor] = nt_xent,             # of (za, zb, temperature)
     ) -> None:
-        super().__init__()
-        self.encoder, self.projector, self.augment = encoder, projector, augment
-        self.temperature, self.objective = temperature, objective
+        super().__init__(encoder, projector, augment, temperature)
+        self.objective = objective
         self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, weight_decay=weight_decay)
 
-    def views(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        "Two random views of every image."
-        a, b = self.augment(torch.cat([images, images]), generator=generator).chunk(2)      # every sample draws its own
-        return a, b
+    def contrast(self, za: Tensor, zb: Tensor) -> Tensor: return self.objective(za, zb, temperature=self.temperature)
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        both = torch.cat(self.views(batch.images, batch.generator))     # one pass, so that batch norm sees both views
-        za, zb = self.projector(self.encoder(both)).chunk(2)
-        return {"loss": self.objective(za, zb, temperature=self.temperature)}
-
-    def embed(self, x: Tensor) -> Tensor:
-        return self.encoder(identity()(x))
-
-    def project(self, x: Tensor) -> Tensor:
-        "What enters the loss: z, `[N, d]`."
-        return self.projector(self.embed(x))
+    def pair_table(self, za: Tensor, zb: Tensor) -> dict[str, Tensor] | None:
+        return nt_xent_pairs(za, zb, self.temperature, self.objective)
 
     def bounds(self, batch_size: int) -> dict[str, tuple[float, float]]:
         if self.objective is not nt_xent: return {}
         shape = {"n": batch_size, "temperature": self.temperature}
         return {"loss": (chance("nt_xent", **shape), floor("nt_xent", **shape))}
-
-    def pairs(
-        self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None,
-    ) -> Pairs | None:
-        "Two drawn views of each image against all others; None for an objective but NT-Xent and its hard variant."
-        count, rows = len(images), torch.arange(len(images)).repeat(2)
-        with looking(self):
-            both = torch.cat(self.views(images, generator))
-            za, zb = self.projector(self.encoder(both)).chunk(2)
-        table = nt_xent_pairs(za, zb, self.temperature, self.objective)
-        names = tuple(f"{view}{i}" for view in "ab" for i in range(count))
-        agrees = None if labels is None else agreement(labels.repeat(2), labels.repeat(2))
-        return table and Pairs(**table, anchors=rows, candidates=rows, agrees=agrees, names=names, anchor_names=names,
-                               views=both, anchor_views=both)
 
     @classmethod
     def defaults(cls, scale: str) -> dict[str, Any]:
