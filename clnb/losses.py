@@ -105,12 +105,21 @@ def _reduced(values: Tensor, reduction: str) -> Tensor:
     return values.mean() if reduction == "mean" else values
 
 # %% ../nbs/03_losses.ipynb #ab20d0fb
+def _kept(keep: Tensor, negatives: Tensor | None, rows: int) -> Tensor:
+    if negatives is None: raise ValueError("keep chooses among negatives, and none were given")
+    if not isinstance(keep, Tensor) or keep.dtype != torch.bool or list(keep.shape) != [rows, len(negatives)]:
+        found = f"{keep.dtype} {list(keep.shape)}" if isinstance(keep, Tensor) else type(keep).__name__
+        raise ValueError(f"keep must be bool [{rows}, {len(negatives)}], anchors × negatives, got {found}")
+    return keep
+
+
 def info_nce(
     q: Tensor,                           # [N, d] anchors
     k: Tensor,                           # [N, d] positives: row i belongs to row i of `q`
     negatives: Tensor | None = None,     # [K, d] shared by all anchors; None: the other rows of `k`
     temperature: float | Tensor = 0.1,   # > 0
     reduction: str = "mean",             # "mean" or "none"
+    keep: Tensor | None = None,          # [N, K] bool: which of `negatives` anchor i is compared with; None: all
 ) -> Tensor:                             # scalar, or [N]
     """InfoNCE (van den Oord et al. 2018, eq. 4); with `negatives` as in MoCo (He et al. 2020, eq. 1).
 
@@ -128,6 +137,7 @@ def info_nce(
         else:
             _embeddings(q=q, negatives=negatives)
             positive, strangers = (q * k).sum(1), q @ unit(negatives).T.to(q.dtype)
+        if keep is not None: strangers = strangers.masked_fill(~_kept(keep, negatives, len(q)), -torch.inf)
         return _reduced(-F.logsigmoid(positive - strangers.logsumexp(1)), reduction)
 
 # %% ../nbs/03_losses.ipynb #a2d8adce

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SMALL_STEP', 'LARGE_STEP', 'Column', 'Frames', 'write_atomically', 'Series', 'to_numpy', 'Mark', 'Record', 'History',
-           'reopen_history', 'Method', 'base_rates', 'Pairs', 'as_bytes', 'softmax_pairs', 'agreement', 'TwoViews',
-           'flatten_state', 'unflatten_state', 'save_state', 'load_state', 'schedule_factor', 'looking', 'Gate',
-           'Background', 'Loop', 'NonFiniteError', 'Books', 'Instruments', 'Work', 'Training', 'Checkpoints', 'Run',
-           'check_run', 'make_folder', 'watch', 'explained']
+           'reopen_history', 'Method', 'base_rates', 'Pairs', 'as_bytes', 'softmax_pairs', 'agreement', 'optimizer_of',
+           'TwoViews', 'flatten_state', 'unflatten_state', 'save_state', 'load_state', 'schedule_factor', 'looking',
+           'Gate', 'Background', 'Loop', 'NonFiniteError', 'Books', 'Instruments', 'Work', 'Training', 'Checkpoints',
+           'Run', 'check_run', 'make_folder', 'watch', 'explained']
 
 # %% ../nbs/06_run.ipynb #53be943a
 import atexit
@@ -26,6 +26,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -559,6 +560,18 @@ def agreement(
     "Do the labels of anchor and candidate agree?"
     a, c = anchor_labels.cpu()[:, None], candidate_labels.cpu()[None]
     return torch.where((a < 0) | (c < 0), -1, (a == c).to(torch.int8)).to(torch.int8)
+
+# %% ../nbs/06_run.ipynb #ca45b3ee
+def optimizer_of(
+    kind: str,                          # "adam", or "sgd" with momentum 0.9
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+) -> torch.optim.Optimizer:
+    "The optimiser of a recipe; `ValueError` for another kind."
+    made = {"adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+    if kind not in made: raise ValueError(f"optimizer must be one of {', '.join(made)}, got {kind!r}")
+    return made[kind](parameters, lr=learning_rate, weight_decay=weight_decay)
 
 # %% ../nbs/06_run.ipynb #f1b840dc
 class TwoViews(Method):
