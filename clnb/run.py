@@ -430,6 +430,13 @@ class Method(nn.Module):
         for optimizer in self.optimizers().values(): optimizer.step()
         return {name: value.detach() for name, value in parts.items()}
 
+    def start_epoch(self, data: Any, epoch: int) -> Iterable[str]:
+        """What is done before each pass over the data, e.g. clustering all of it; yields what it is doing, in a word.
+
+        At each yield the run can answer to pause and stop; it then begins this pass again from the start.
+        """
+        return ()
+
     def embed(self, x: Tensor) -> Tensor:
         "The representation used downstream: images `[N, C, H, W]`, uint8 or float in 0…1, to `[N, D]`."
         raise NotImplementedError(f"{type(self).__name__} must define embed(x)")
@@ -748,7 +755,7 @@ class Gate:
 
 # %% ../nbs/06_run.ipynb #26d70b5e
 class Background(Gate):
-    "Takes steps on a thread of its own: a subclass supplies `_advance()`, `_rest()` and `_news()`."
+    "Takes steps on a thread of its own: a subclass has `_advance()` (False: no step taken), `_rest()`, `_news()`."
 
     def start(self) -> "Background":
         "Go on in the background until the end; returns at once. Also continues after `pause`, `stop` and `Run.load`."
@@ -819,7 +826,7 @@ class Loop(Background):
         try:
             with self._bar() as bar:
                 while self.steps_done < self._until:
-                    self._advance()
+                    if not self._advance(): continue    # paused between two steps
                     bar.update()
                     yield self.steps_done
         except GeneratorExit:    # `break`
@@ -985,7 +992,8 @@ class Training(Instruments):
     def __init__(self, data: Any, schedule: str, warmup: int, **rest: Any) -> None:
         super().__init__(**rest)
         self.data, self.schedule, self.warmup = data, schedule, warmup
-        self._epoch, self._order = -1, None
+        self._epoch, self._order, self._begun = -1, None, -1
+        self.activity = ""                               # what the method does before a pass over the data
         self._generator = torch.Generator(device=self.device)
 
     def _batch(self, step: int) -> Batch:
@@ -1006,9 +1014,23 @@ class Training(Instruments):
         use_cores(self.workers)
         return parts
 
-    def _advance(self) -> None:
+    def _begin_pass(self) -> bool:
+        "Let the method prepare itself where a pass over the data begins; False when that was interrupted."
+        epoch, k = divmod(self.steps_done, len(self.data) // self.batch_size)
+        if k or epoch == self._begun: return True
+        with self._clock("epoch"), seeded(derive_seed(self.seed, "epoch", epoch), self.device):
+            for activity in self.method.start_epoch(self.data, epoch):
+                self.activity = activity
+                self._news()
+                if self.steps_done >= self._until: break
+            else: self._begun = epoch
+        self.activity = ""
+        return self._begun == epoch
+
+    def _advance(self) -> bool:
         if self.steps_done == 0: self._look()
         self._apply_changes()
+        if not self._begin_pass(): return False
         factor = schedule_factor(self.steps_done, self.steps, self.schedule, self.warmup)
         for optimizer in self.method.optimizers().values():
             for group, rate in zip(optimizer.param_groups, base_rates(optimizer), strict=True):
@@ -1019,6 +1041,7 @@ class Training(Instruments):
         if self.device.type == "cpu" or time.monotonic() - self._settled_at > 0.2: self._settle()
         self.steps_done += 1
         self._look()
+        return True
 
 # %% ../nbs/06_run.ipynb #b2f51a8f
 class Checkpoints(Training):

@@ -560,3 +560,66 @@ def test_two_runs_at_once_give_their_own_numbers(digits):
     for run in together: run.start()
     for run in together: run.join()
     for a, b in zip(alone, together, strict=True): same(a, b)
+
+
+class Census(Small):
+    """Looks at the whole data before each pass, in three parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+        self.asked, self.interrupt = [], None
+
+    def start_epoch(self, data, epoch):
+        """Three numbers of all the data and of the random state."""
+        for part in range(3):
+            self.asked.append((epoch, part))
+            self.mean[part] = data.images.float().mean() + torch.rand(())
+            yield f"part {part}"
+            if self.interrupt: self.interrupt()
+
+    def loss(self, batch):
+        """Uses what was found."""
+        return {"loss": super().loss(batch)["loss"] + self.mean.sum()}
+
+
+def test_before_each_pass(digits, tmp_path):
+    """Once before each pass, in the background and in a loop, and again to the same numbers after a resume."""
+    def census(folder, until):
+        with seeded(0): method = Census()
+        run = Run(method, digits, 12, batch_size=60, device="cpu", folder=folder, checkpoint_every=2, progress=False)
+        for step in run:
+            if step == until: break
+        return run
+
+    whole = census(tmp_path / "a", 12)
+    passes = len(digits) // 60
+    assert whole.method.asked == [(epoch, part) for epoch in range(-(-12 // passes)) for part in range(3)]
+    for until in (passes - 1, passes, passes + 1):
+        part = census(tmp_path / f"b{until}", until)
+        part.save()
+        part.method.asked.clear()
+        for _ in part: pass
+        assert part.history["loss"].values.tolist() == whole.history["loss"].values.tolist()
+
+
+def test_a_pause_inside_the_preparation(digits):
+    """It is answered between two parts, takes no step, and what follows is the same."""
+    def new():
+        with seeded(0): return Run(Census(), digits, 12, batch_size=60, device="cpu", progress=False)
+
+    whole, run = new(), new()
+    for _ in whole: pass
+    seen = []
+
+    def interrupt() -> None:
+        seen.append(run.activity)
+        if len(seen) == 2: run.pause(wait=False)
+
+    run.method.interrupt = interrupt
+    run.start()
+    while run.state != "paused": time.sleep(0.001)
+    assert run.steps_done == 0 and seen == ["part 0", "part 1"] and run.activity == ""
+    run.start().join()
+    assert run.history["loss"].values.tolist() == whole.history["loss"].values.tolist()
+    assert run.method.asked[:4] == [(0, 0), (0, 1), (0, 2), (0, 0)]      # begun again
