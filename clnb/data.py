@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['SHAPES', 'COLOURS', 'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS', 'HALVES', 'PUBLIC', 'EMBEDDED', 'wrong', 'described',
            'as_tensor', 'checked_images', 'check_unit_range', 'checked_integers', 'checked_names', 'checked_masks',
-           'checked_groups', 'Batch', 'free_memory', 'hash_tensor', 'Rows', 'check_rows', 'pick', 'ImageSet',
-           'SegmentationSet', 'checked_spacing', 'rank_in_class', 'stratified_parts', 'exchanged', 'grouped_parts',
-           'check_fractions', 'subset_of', 'part_of', 'few_of', 'batch_indices', 'batches', 'digits', 'check_split',
-           'star_distance', 'ring_distance', 'cross_distance', 'between', 'backgrounds', 'placed', 'draw_shapes',
-           'make_shapes', 'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows',
-           'read_rows', 'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz',
-           'image_set', 'segmentation_set', 'whole', 'read_features', 'read_graph', 'members', 'save_npz', 'visible',
-           'split_folders', 'pictures_in', 'decode', 'decode_all', 'is_grey', 'from_folder', 'cache_folder',
-           'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public', 'public_set', 'load_shapes', 'data_folders',
-           'available', 'load']
+           'checked_groups', 'Batch', 'free_memory', 'hash_tensor', 'Rows', 'check_rows', 'pick', 'Labelled',
+           'ImageSet', 'SegmentationSet', 'checked_spacing', 'checked_vectors', 'VectorSet', 'rank_in_class',
+           'stratified_parts', 'exchanged', 'grouped_parts', 'check_fractions', 'subset_of', 'part_of', 'few_of',
+           'batch_indices', 'batches', 'digits', 'check_split', 'star_distance', 'ring_distance', 'cross_distance',
+           'between', 'backgrounds', 'placed', 'draw_shapes', 'make_shapes', 'shared_out', 'make_vectors',
+           'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows', 'read_rows',
+           'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz', 'image_set',
+           'vector_set', 'is_vectors', 'labelled', 'segmentation_set', 'whole', 'read_features', 'read_graph',
+           'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode', 'decode_all', 'is_grey',
+           'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public', 'public_set',
+           'load_shapes', 'load_vectors', 'data_folders', 'available', 'load']
 
 # %% ../nbs/01_data.ipynb #8633f2c2
 import contextlib
@@ -106,14 +107,15 @@ def check_unit_range(
 # %% ../nbs/01_data.ipynb #d79d8dfe
 def checked_integers(
     values: Any,            # tensor, array or list of N whole numbers
-    count: int,             # N, the number of images
+    count: int,             # N
     field: str,             # the field they are for
     names: Sequence[str] | None = None,  # the names that they index
+    unit: str = "images",   # what there are N of
 ) -> Tensor:                # [N] int64
     "Labels of some kind as int64, if they fit. Raises `ValueError` otherwise."
     x = as_tensor(values, field)
     if x.shape != (count,):
-        raise wrong(field, described(x), f"one whole number for each of the {count:,} images, [{count}]")
+        raise wrong(field, described(x), f"one whole number for each of the {count:,} {unit}, [{count}]")
     if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
         raise wrong(field, described(x), "whole numbers", f"{field} = {field}.long()")
     x = x.long()
@@ -170,17 +172,18 @@ def checked_groups(
     groups: Any,  # [N], whole numbers or strings: patient, plot, scene …
     count: int,   # N
     field: str = "groups",
+    unit: str = "images",
 ) -> Tensor:      # [N] int64
     "Groups as int64; strings are numbered in sorted order. Raises `ValueError` for a wrong length or dtype."
     if isinstance(groups, np.ndarray | list | tuple) and np.asarray(groups).dtype.kind in "US":
         groups = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
-    return checked_integers(groups, count, field)
+    return checked_integers(groups, count, field, unit=unit)
 
 # %% ../nbs/01_data.ipynb #3090ae99
 @dataclass
 class Batch:
     "A few rows of a data set, on the device of the run."
-    images: Tensor                              # [B, C, H, W] uint8, or float in 0…1
+    images: Tensor                              # [B, C, H, W] uint8, or float in 0…1; of a VectorSet [B, D] float
     labels: Tensor                              # [B] int64, -1 for unknown
     index: Tensor                               # [B] int64, rows of the data set
     generator: torch.Generator | None = None    # the step's randomness, on the device of the images
@@ -212,9 +215,10 @@ def hash_tensor(
 
 # %% ../nbs/01_data.ipynb #4c40563d
 class Rows:
-    "What image sets have in common. `by_row` names the fields that have one entry per image."
+    "What sets have in common. `by_row` names the fields that have one entry per image, or whatever the `unit` is."
     by_row: ClassVar[tuple[str, ...]] = ()
     heavy: ClassVar[tuple[str, ...]] = ("images", "masks")
+    unit: ClassVar[str] = "images"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -225,8 +229,8 @@ class Rows:
         return getattr(self, "_device", None) or self.images.device
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        "Channels, height and width of an image."
+    def shape(self) -> tuple[int, ...]:
+        "Channels, height and width of an image; the length of a vector."
         return tuple(self.images.shape[1:])
 
     def fingerprint(self) -> str:
@@ -244,7 +248,7 @@ class Rows:
         return made
 
     def to(self, device: str | torch.device) -> "Rows":
-        """The set with its batches on `device`: images and masks move there if they take less than half of
+        """The set with its batches on `device`: images (or vectors) and masks move there if they take less than half of
         its free memory, otherwise they stay where they are and each batch is sent. The set's recipe stays."""
         device = torch.device(device)
         if device.type == "cuda" and device.index is None: device = torch.device("cuda", torch.cuda.current_device())
@@ -267,7 +271,7 @@ class Rows:
         if rows.dtype == torch.bool and len(rows) == len(self): return rows.nonzero()[:, 0]
         if (rows.is_floating_point() and len(rows)) or rows.dtype == torch.bool:
             raise wrong("index", described(rows), f"row numbers, or a mask of bool [{len(self)}]")
-        return check_rows(rows.long(), len(self))
+        return check_rows(rows.long(), len(self), self.unit)
 
     def subset(self, index: Any) -> "Rows":  # row numbers in any order, a mask [N] of bool, or a slice
         "The set with only these rows. Classes keep their numbers and names, also those that have no image any more."
@@ -283,10 +287,11 @@ class Rows:
 def check_rows(
     rows: Tensor,  # [B] int64
     count: int,    # rows that there are
+    unit: str = "images",
 ) -> Tensor:
     "The row numbers, counted from 0. Raises `IndexError` for a row that is not there."
     if len(rows) and (rows.min() < -count or rows.max() >= count):
-        raise IndexError(f"rows from {int(rows.min())} to {int(rows.max())} of a set with {count} images")
+        raise IndexError(f"rows from {int(rows.min())} to {int(rows.max())} of a set with {count} {unit}")
     return rows.where(rows >= 0, rows + count)
 
 # %% ../nbs/01_data.ipynb #3e602ad7
@@ -298,9 +303,37 @@ def pick(
     return value[index.to(value.device)].contiguous()
 
 # %% ../nbs/01_data.ipynb #0dcbba69
+class Labelled(Rows):
+    "Sets with a class for every row."
+
+    def _check_labels(self) -> None:
+        count, unit = len(self.images), self.unit
+        self.classes = checked_names(self.classes, "classes")
+        self.labels = checked_integers(self.labels, count, "labels", self.classes, unit)
+        if self.coarse_labels is not None:
+            names = () if self.coarse_classes is None else self.coarse_classes
+            self.coarse_classes = checked_names(names, "coarse_classes")
+            self.coarse_labels = checked_integers(self.coarse_labels, count, "coarse_labels", self.coarse_classes, unit)
+        if self.groups is not None: self.groups = checked_groups(self.groups, count, unit=unit)
+
+    def few(self, per_class: int, seed: int = 0) -> "Labelled":  # rows of each class
+        "A set with a few labelled rows of every class that occurs. Raises `ValueError` if a class has fewer."
+        return few_of(self, per_class, seed)
+
+    def counts(self) -> Tensor:  # [number of classes] int64
+        "How many rows each class has."
+        return torch.bincount(self.labels[self.labels >= 0], minlength=len(self.classes)).cpu()
+
+    def _description(self, kind: str, **optional: Any) -> str:
+        extra = [word for word, there in optional.items() if there is not None]
+        if self.coarse_classes: extra.insert(0, f"{len(self.coarse_classes)} coarse classes")
+        what = ", ".join([f"{len(self):,} {self.unit} {kind}", f"{len(self.classes)} classes", *extra])
+        return f"{type(self).__name__}({self.name or 'unnamed'}: {what}, batches on {self.device})"
+
+# %% ../nbs/01_data.ipynb #a872161f
 @recorded
 @dataclass(eq=False, repr=False)
-class ImageSet(Rows):
+class ImageSet(Labelled):
     "Labelled images in one tensor. Raises `ValueError` naming the field when the parts do not fit together."
     images: Tensor                                  # [N, C, H, W] uint8, or float in 0…1
     labels: Tensor                                  # [N] int64 index into classes, -1 for unknown
@@ -313,15 +346,9 @@ class ImageSet(Rows):
     by_row: ClassVar = ("images", "labels", "coarse_labels", "masks", "groups")
 
     def __post_init__(self) -> None:
-        self.images, count = checked_images(self.images), len(self.images)
-        self.classes = checked_names(self.classes, "classes")
-        self.labels = checked_integers(self.labels, count, "labels", self.classes)
-        if self.coarse_labels is not None:
-            names = () if self.coarse_classes is None else self.coarse_classes
-            self.coarse_classes = checked_names(names, "coarse_classes")
-            self.coarse_labels = checked_integers(self.coarse_labels, count, "coarse_labels", self.coarse_classes)
+        self.images = checked_images(self.images)
+        self._check_labels()
         if self.masks is not None: self.masks = checked_masks(self.masks, self.images)
-        if self.groups is not None: self.groups = checked_groups(self.groups, count)
 
     def __getitem__(self, index: Any) -> Batch:
         "The rows of `index` (a tensor of row numbers, a list, a slice or one number) as a batch."
@@ -330,20 +357,9 @@ class ImageSet(Rows):
         rows.pop("groups")
         return Batch(**rows, index=index.to(self.device, non_blocking=True))
 
-    def few(self, per_class: int, seed: int = 0) -> "ImageSet":  # images of each class
-        "A set with a few labelled images of every class that occurs. Raises `ValueError` if a class has fewer."
-        return few_of(self, per_class, seed)
-
-    def counts(self) -> Tensor:  # [number of classes] int64
-        "How many images each class has."
-        return torch.bincount(self.labels[self.labels >= 0], minlength=len(self.classes)).cpu()
-
     def __repr__(self) -> str:
-        extra = [word for word, there in (("masks", self.masks), ("groups", self.groups)) if there is not None]
-        if self.coarse_classes: extra.insert(0, f"{len(self.coarse_classes)} coarse classes")
         kind = f"{'×'.join(map(str, self.shape))} {str(self.images.dtype).removeprefix('torch.')}"
-        what = ", ".join([f"{len(self):,} images {kind}", f"{len(self.classes)} classes", *extra])
-        return f"ImageSet({self.name or 'unnamed'}: {what}, batches on {self.device})"
+        return self._description(kind, masks=self.masks, groups=self.groups)
 
 # %% ../nbs/01_data.ipynb #f2f4129f
 @recorded
@@ -398,6 +414,62 @@ def checked_spacing(
     if x.shape != (count, 2) or not (x > 0).all() or not x.isfinite().all():
         raise wrong("spacing", described(x), f"positive heights and widths in mm, [2] or [{count}, 2]")
     return x
+
+# %% ../nbs/01_data.ipynb #fc1e3070
+def checked_vectors(
+    vectors: Any,  # [N, D] float of any range; tensor, array, list or data frame
+) -> Tensor:       # [N, D] float32
+    "The vectors as a tensor, if they are vectors of finite floats. Raises `ValueError` otherwise."
+    x = as_tensor(vectors.to_numpy() if hasattr(vectors, "to_numpy") else vectors, "vectors").detach()
+    expected = "float [N, D], a row of numbers for each sample"
+    if x.ndim != 2:
+        raise wrong("vectors", described(x), expected, "vectors[:, None] if there is one number for each sample"
+                    if x.ndim == 1 else "vectors.flatten(1), or an ImageSet if these are pictures" if x.ndim else "")
+    if 0 in x.shape:
+        raise wrong("vectors", described(x), "at least one vector, and numbers in it")
+    if not x.is_floating_point():
+        raise wrong("vectors", described(x), expected, "" if x.is_complex() else "vectors.float()")
+    x = x.float()
+    if not all(math.isfinite(bound.item()) for bound in torch.aminmax(x)):
+        bad = int((~x.isfinite().all(1)).nonzero()[0])
+        raise wrong("vectors", f"a value that is not finite as float32, first in vector {bad}", "finite values",
+                    "leave such rows out, or fill in what is missing")
+    return x
+
+# %% ../nbs/01_data.ipynb #1caa523c
+@recorded
+@dataclass(eq=False, repr=False)
+class VectorSet(Labelled):
+    "Labelled vectors in one tensor. Raises `ValueError` naming the field when the parts do not fit together."
+    vectors: Tensor                                 # [N, D] float, any range, finite
+    labels: Tensor                                  # [N] int64 index into classes, -1 for unknown
+    classes: tuple[str, ...]                        # names
+    coarse_labels: Tensor | None = None             # [N] int64 index into coarse_classes
+    coarse_classes: tuple[str, ...] | None = None   # names
+    groups: Tensor | None = None                    # [N] int64: patient, plot, scene …; a split never cuts through one
+    name: str = ""
+    by_row: ClassVar = ("vectors", "labels", "coarse_labels", "groups")
+    heavy: ClassVar = ("vectors",)
+    unit: ClassVar = "vectors"
+
+    def __post_init__(self) -> None:
+        self.vectors = checked_vectors(self.vectors)
+        self._check_labels()
+
+    @property
+    def images(self) -> Tensor:
+        "The vectors, under the name that everything else uses for what a network is given."
+        return self.vectors
+
+    def __getitem__(self, index: Any) -> Batch:
+        "The rows of `index` as a batch; its `images` are the vectors [B, D]."
+        index = self._index(index)
+        rows = self._rows(index)
+        return Batch(rows["vectors"], rows["labels"], index.to(self.device, non_blocking=True),
+                     coarse_labels=rows["coarse_labels"])
+
+    def __repr__(self) -> str:
+        return self._description(f"of {self.shape[0]} numbers", groups=self.groups)
 
 # %% ../nbs/01_data.ipynb #bdba49bc
 def rank_in_class(
@@ -493,7 +565,7 @@ def subset_of(
     index: Any,       # row numbers
 ) -> Rows:
     "The set with only these rows, in order. Raises `IndexError` for a row that is not there, `ValueError` for none."
-    rows = check_rows(torch.as_tensor(index, dtype=torch.int64).cpu(), len(dataset))
+    rows = check_rows(torch.as_tensor(index, dtype=torch.int64).cpu(), len(dataset), dataset.unit)
     if len(rows) == 0:
         raise ValueError(f"a subset needs at least one row of the {len(dataset)}, got none")
     held = {name: getattr(dataset, name) for name in dataset.by_row}
@@ -509,30 +581,31 @@ def part_of(
 ) -> Rows:
     "One part of a split (see `Rows.split`). Raises `ValueError` when it would be empty: fewer groups than parts."
     check_fractions(fractions)
-    labels = dataset.labels.cpu() if isinstance(dataset, ImageSet) else torch.zeros(len(dataset), dtype=torch.int64)
+    labels = dataset.labels.cpu() if isinstance(dataset, Labelled) else torch.zeros(len(dataset), dtype=torch.int64)
     shuffle = generator(derive_seed(seed, "split"))
     if dataset.groups is None: parts = stratified_parts(labels, fractions, shuffle)
     else: parts = grouped_parts(labels, dataset.groups.cpu(), fractions, shuffle)
     rows = (parts == part).nonzero()[:, 0]
     if len(rows) == 0:
-        of = f"{len(dataset)} images" + ("" if dataset.groups is None else f" in {len(dataset.groups.unique())} groups")
+        of = f"{len(dataset)} {dataset.unit}"
+        if dataset.groups is not None: of += f" in {len(dataset.groups.unique())} groups"
         raise ValueError(f"part {part} of split{tuple(fractions)} is empty: {of} cannot fill {len(fractions)} parts")
     return subset_of(dataset, rows)
 
 # %% ../nbs/01_data.ipynb #4f0d15af
 @recorded
 def few_of(
-    dataset: ImageSet,
-    per_class: int,     # images of each class
+    dataset: Labelled,
+    per_class: int,     # rows of each class
     seed: int = 0,
-) -> ImageSet:
-    "A few labelled images of every class that occurs (see `ImageSet.few`). Raises `ValueError` if a class has fewer."
+) -> Labelled:
+    "A few labelled rows of every class that occurs (see `Labelled.few`). Raises `ValueError` if a class has fewer."
     labels, shuffle = dataset.labels.cpu(), generator(derive_seed(seed, "few"))
     counts = dataset.counts()
     short = ((counts > 0) & (counts < per_class)).nonzero()[:, 0].tolist()
     if per_class < 1 or short:
         why = "at least one is needed"
-        if short: why = f"class {dataset.classes[short[0]]!r} has only {int(counts[short[0]])} images"
+        if short: why = f"class {dataset.classes[short[0]]!r} has only {int(counts[short[0]])} {dataset.unit}"
         raise ValueError(f"few({per_class}) cannot be drawn: {why}")
     rank, _ = rank_in_class(labels, shuffle)
     return subset_of(dataset, ((rank < per_class) & (labels >= 0)).nonzero()[:, 0])
@@ -543,11 +616,12 @@ def batch_indices(
     batch_size: int,                     # rows in a batch
     generator: torch.Generator | None,   # shuffles the rows; None keeps their order
     drop_last: bool = True,              # leave out a last batch that is not full
+    unit: str = "images",                # what the rows are, for the error
 ) -> list[Tensor]:                       # each [batch_size] int64, on the generator's device
     "The row numbers of every batch of one pass. Raises `ValueError` when not even one batch can be filled."
     if batch_size < 1 or (drop_last and batch_size > count):
         other = ", or drop_last=False" if batch_size > 0 else ""
-        raise ValueError(f"no batch of {batch_size} can be filled from {count} images; "
+        raise ValueError(f"no batch of {batch_size} can be filled from {count} {unit}; "
                          f"expected a batch_size in 1…{count}{other}")
     device = generator.device if generator is not None else "cpu"
     order = torch.randperm(count, generator=generator, device=device) if generator is not None else torch.arange(count)
@@ -561,7 +635,7 @@ def batches(
     drop_last: bool = True,                     # leave out a last batch that is not full
 ) -> Iterator[Batch]:
     "One pass over a set. Raises `ValueError` when not even one batch can be filled."
-    for rows in batch_indices(len(dataset), batch_size, generator, drop_last):
+    for rows in batch_indices(len(dataset), batch_size, generator, drop_last, dataset.unit):
         yield dataset[rows]
 
 # %% ../nbs/01_data.ipynb #90031c1c
@@ -725,6 +799,42 @@ def make_shapes(
     images, masks = (torch.cat(part) for part in zip(*drawn, strict=True))
     family = torch.tensor([families.index(SHAPES[k][0]) for k in kinds])[labels // colours]
     return ImageSet(images, labels, tuple(classes), family, tuple(families), masks, name="shapes")
+
+# %% ../nbs/01_data.ipynb #42595d89
+def shared_out(
+    count: int,
+    kinds: int,
+    rng: torch.Generator,
+) -> Tensor:  # [count] int64
+    "Whole numbers below `kinds`, each equally often (to within one), in random order."
+    return (torch.arange(count) % kinds)[torch.randperm(count, generator=rng)]
+
+# %% ../nbs/01_data.ipynb #f4bc95f7
+@recorded
+def make_vectors(
+    count: int = 4000,      # vectors
+    seed: int = 0,          # of the classes and groups
+    draw: int = 0,          # another number gives other vectors of the same classes and groups
+    classes: int = 40,      # of the content: the labels
+    groups: int = 8,        # of the nuisance: the coarse labels
+    content: int = 48,      # coordinates that depend on the class; they come first
+    nuisance: int = 16,     # coordinates that depend on the group
+) -> VectorSet:
+    "Vectors made of content (mean 1.2, within 0.9, times k^-0.4) and of nuisance (mean 1.5, within 1), independent."
+    sizes = {"classes": classes, "groups": groups, "content": content, "nuisance": nuisance}
+    if min(sizes.values()) < 1 or count < max(classes, groups):
+        raise ValueError("make_vectors needs at least one of everything, and a vector for each of its classes and "
+                         f"groups; got count={count}, " + ", ".join(f"{key}={n}" for key, n in sizes.items()))
+    decay = torch.arange(1, content + 1).double() ** -0.4
+    def normal(*shape: int) -> Tensor: return torch.randn(shape, generator=rng, dtype=torch.float64)
+    rng = generator(derive_seed(seed, "vectors"))
+    mean, offset = 1.2 * decay * normal(classes, content), 1.5 * normal(groups, nuisance)
+    rng = generator(derive_seed(seed, "vectors", draw))
+    label, group = shared_out(count, classes, rng), shared_out(count, groups, rng)
+    x = torch.cat([mean[label] + 0.9 * decay * normal(count, content), offset[group] + normal(count, nuisance)], 1)
+    x = (x * 65536).round() / 65536     # so that the last digit, which depends on the processor, is the same everywhere
+    return VectorSet(x, label, [f"class {k}" for k in range(classes)], group,
+                     [f"nuisance {k}" for k in range(groups)], name="vectors")
 
 # %% ../nbs/01_data.ipynb #a955d6c9
 def check_edges(
@@ -895,7 +1005,7 @@ def naming(
 
 # %% ../nbs/01_data.ipynb #711440f1
 ROLES = {
-    "images": ("x", "images"), "labels": ("y", "labels"), "masks": ("mask", "masks"),
+    "images": ("x", "images", "vectors"), "labels": ("y", "labels"), "masks": ("mask", "masks"),
     "coarse_labels": ("y_coarse", "coarse_labels"), "domain": ("domain", "scene"), "spacing": ("spacing",),
     "groups": ("groups", "group", "patient", "subject", "image", "id"),
 }
@@ -935,7 +1045,7 @@ def read_rows(
     "Everything in a file that goes by row, for one split."
     word = coarse_word(file.keys)
     roles = ROLES | ({"coarse_labels": (f"y_{word}", *ROLES["coarse_labels"])} if word else {})
-    parts = [key.split("_", 1)[1] for key in file.keys if key.startswith(("x_", "images_"))]
+    parts = [key.split("_", 1)[1] for key in file.keys if key.startswith(("x_", "images_", "vectors_"))]
     if parts and not file.find(*ROLES["images"]):
         check_split(str(file.path), split, [*parts, "all"])
         chosen = parts if split == "all" else [split]
@@ -945,7 +1055,7 @@ def read_rows(
         arrays = {role: [file[key] for key in keys] for role, keys in found.items()}
         return ({role: parts[0] if len(parts) == 1 else np.concatenate(parts) for role, parts in arrays.items()},
                 {role: " + ".join(keys) for role, keys in found.items()})
-    file.need(*ROLES["images"])
+    if not file.find(*ROLES["images"]): file.need("x", "images")
     rows, found = split_rows(file, split), {role: key for role, names in roles.items() if (key := file.find(*names))}
     arrays = {role: file[key] for role, key in found.items()}
     if "groups" in arrays:      # numbered before rows are chosen, so that a patient has the same number in every split
@@ -963,7 +1073,7 @@ def check_lengths(
     for role, array in arrays.items():
         if array.ndim == 0 or (len(array) != count and role != "spacing"):
             raise wrong(found.get(role, role), f"{array.dtype} {list(array.shape)}",
-                        f"one entry for each of the {count:,} images")
+                        f"one entry for each of the {count:,} {'vectors' if arrays['images'].ndim == 2 else 'images'}")
 
 # %% ../nbs/01_data.ipynb #4f08d0bf
 def channels_first(
@@ -974,7 +1084,7 @@ def channels_first(
     "Images from a file as a tensor with channels first; a mapped array stays mapped."
     found = f"{array.dtype} {list(array.shape)}"
     if array.ndim not in (3, 4) or layout not in ("NHWC", "NCHW"):
-        raise wrong(key, f"{found} in layout {layout}", "[N, H, W] or [N, H, W, C]")
+        raise wrong(key, f"{found} in layout {layout}", "[N, H, W] or [N, H, W, C]; or vectors, float [N, D]")
     if array.ndim == 4 and layout == "NHWC" and array.shape[3] > 16 and array.shape[1] <= 4:
         raise wrong(key, f"{found}, which looks like channels first", "[N, H, W, C]",
                     "np.moveaxis(x, 1, 3), or add a member layout='NCHW'")
@@ -986,13 +1096,14 @@ def channels_first(
 
 # %% ../nbs/01_data.ipynb #ca5c39b1
 def check_no_empty_class(
-    dataset: ImageSet,
+    dataset: Labelled,
 ) -> None:
-    "Raise `ValueError` if a class of a training set has no image; a set without any label passes."
+    "Raise `ValueError` if a class of a training set has no row; a set without any label passes."
     counts = dataset.counts()
     empty = [name for name, count in zip(dataset.classes, counts.tolist(), strict=True) if count == 0]
     if empty and counts.sum() > 0:
-        raise wrong("labels", f"no image of {', '.join(map(repr, empty[:5]))}{' …' if len(empty) > 5 else ''}",
+        some = ", ".join(map(repr, empty[:5])) + (" …" if len(empty) > 5 else "")
+        raise wrong("labels", f"no {dataset.unit[:-1]} of {some}",
                     f"at least one for each of the {len(counts)} classes of a training set",
                     "take the name out and renumber the labels")
 
@@ -1018,7 +1129,7 @@ def from_npz(
     path: str | Path,
     split: str = "train",       # as the file names it, or "all"
     map_above: int = 1 << 28,   # bytes from which an uncompressed array is mapped instead of loaded
-) -> ImageSet | SegmentationSet | GraphSet:
+) -> ImageSet | VectorSet | SegmentationSet | GraphSet:
     "Read a file in the format of data/README.md. Raises `FileNotFoundError`, or `ValueError` naming file and fault."
     with Npz(path, map_above) as file, naming(path):
         if "edges" in file.keys: return read_graph(file)
@@ -1028,14 +1139,14 @@ def from_npz(
             raise ValueError(f"found no labels beside {found['images']!r}, only {', '.join(file.keys)}; "
                              "expected 'labels', or 'y' and the split")
         check_lengths(arrays, found)
-        layout = str(file["layout"]) if "layout" in file.keys else "NHWC"
-        arrays["images"] = channels_first(arrays["images"], found["images"], layout)
-        make = image_set if "labels" in arrays else segmentation_set
+        layout, flat = str(file["layout"]) if "layout" in file.keys else "NHWC", is_vectors(arrays)
+        if not flat: arrays["images"] = channels_first(arrays["images"], found["images"], layout)
+        make = vector_set if flat else image_set if "labels" in arrays else segmentation_set
         try: made = make(file, arrays)
         except ValueError as error:
             read = ", ".join(f"{role}: {key}" for role, key in found.items())
             raise ValueError(f"{error} (read from {read})") from error
-        if isinstance(made, ImageSet) and split in ("train", "all"): check_no_empty_class(made)
+        if isinstance(made, Labelled) and split in ("train", "all"): check_no_empty_class(made)
         return made
 
 # %% ../nbs/01_data.ipynb #1adcb751
@@ -1044,14 +1155,38 @@ def image_set(
     arrays: dict[str, Any],  # role -> array
 ) -> ImageSet:
     "The `ImageSet` in a file."
+    return ImageSet(arrays["images"], masks=whole(arrays.get("masks")), name=file.path.stem, **labelled(file, arrays))
+
+
+def vector_set(
+    file: Npz,
+    arrays: dict[str, Any],  # role -> array
+) -> VectorSet:
+    "The `VectorSet` in a file."
+    x = arrays["images"]
+    return VectorSet(torch.from_numpy(x), name=file.path.stem, **labelled(file, arrays))
+
+
+def is_vectors(
+    arrays: dict[str, Any],  # role -> array
+) -> bool:
+    "Whether what is called images in a file are vectors: floats [N, D] with labels and without masks."
+    x = arrays["images"]
+    return x.ndim == 2 and x.dtype.kind == "f" and "labels" in arrays and "masks" not in arrays
+
+
+def labelled(
+    file: Npz,
+    arrays: dict[str, Any],  # role -> array
+) -> dict[str, Any]:
+    "Labels, classes and groups in a file, as arguments of a set."
     names, groups = file.need("class_names", "classes"), arrays.get("groups")
     if groups is not None and len(np.unique(groups)) == len(groups): groups = None      # as an id of each image
     coarse = None
     if "coarse_labels" in arrays:
         coarse = file.need(f"{coarse_word(file.keys)}_names", "coarse_names", "coarse_classes")
-    return ImageSet(arrays["images"], whole(arrays["labels"]), checked_names(names, "class_names"),
-                    whole(arrays.get("coarse_labels")), coarse, whole(arrays.get("masks")), whole(groups),
-                    name=file.path.stem)
+    return {"labels": whole(arrays["labels"]), "classes": checked_names(names, "class_names"),
+            "coarse_labels": whole(arrays.get("coarse_labels")), "coarse_classes": coarse, "groups": whole(groups)}
 
 # %% ../nbs/01_data.ipynb #d5e0afb6
 def segmentation_set(
@@ -1113,21 +1248,21 @@ def read_graph(
 
 # %% ../nbs/01_data.ipynb #40985279
 def members(
-    dataset: ImageSet | SegmentationSet,
+    dataset: Rows,
     split: str,
 ) -> dict[str, np.ndarray]:
     "The arrays of one split, under the names of data/README.md."
-    renamed = {"images": "x", "labels": "y", "coarse_labels": "y_coarse", "masks": "mask"}
+    renamed = {"images": "x", "vectors": "x", "labels": "y", "coarse_labels": "y_coarse", "masks": "mask"}
     held = {renamed.get(field, field): value.cpu() for field in dataset.by_row
             if (value := getattr(dataset, field)) is not None}
-    held["x"] = held["x"].permute(0, 2, 3, 1) if held["x"].shape[1] != 1 else held["x"][:, 0]
+    if held["x"].ndim == 4: held["x"] = held["x"].permute(0, 2, 3, 1) if held["x"].shape[1] != 1 else held["x"][:, 0]
     return {f"{key}_{split}": value.numpy() for key, value in held.items()}
 
 # %% ../nbs/01_data.ipynb #8f86e998
 def save_npz(
-    dataset: ImageSet | SegmentationSet | dict[str, ImageSet | SegmentationSet],  # a training set, or sets by split
-    path: str | Path,           # ends in .npz
-    compressed: bool = True,    # False makes a larger file that can be mapped
+    dataset: Rows | dict[str, Rows],    # a training set of images or vectors, or sets by split
+    path: str | Path,                   # ends in .npz
+    compressed: bool = True,            # False makes a larger file that can be mapped
 ) -> Path:
     "Write sets in the format of data/README.md. Raises `ValueError` for splits that differ in classes or a bad path."
     sets, path = dataset if isinstance(dataset, dict) else {"train": dataset}, Path(path)
@@ -1346,7 +1481,15 @@ def load_shapes(
     return make_shapes(3600, seed=0) if split == "train" else make_shapes(900, seed=1)
 
 # %% ../nbs/01_data.ipynb #a441c493
-EMBEDDED: dict[str, Callable[[str], ImageSet]] = {"digits": digits, "shapes": load_shapes}
+def load_vectors(
+    split: str = "train",   # "train" (4,000 vectors) or "test" (2,000 of the same classes)
+) -> VectorSet:
+    "The vectors of the lessons (see `make_vectors`)."
+    check_split("vectors", split, ("train", "test"))
+    return make_vectors(4000, draw=0) if split == "train" else make_vectors(2000, draw=1)
+
+# %% ../nbs/01_data.ipynb #c3e7925d
+EMBEDDED: dict[str, Callable[[str], Labelled]] = {"digits": digits, "shapes": load_shapes, "vectors": load_vectors}
 
 # %% ../nbs/01_data.ipynb #b96cb3e7
 def data_folders(
@@ -1375,7 +1518,7 @@ def load(
     name: str,                          # one of `available()`
     split: str = "train",               # "train", "test", and what else the set has
     root: str | Path | None = None,     # a folder with npz files, or the cache of public sets
-) -> ImageSet | SegmentationSet | GraphSet:
+) -> ImageSet | VectorSet | SegmentationSet | GraphSet:
     "A data set by name. Raises `ValueError` for an unknown name or split, `ConnectionError` without a network."
     if name in EMBEDDED: return EMBEDDED[name](split)
     for folder in data_folders(root):
