@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['FEW', 'Draws', 'Params', 'keep_memory', 'torch_threads', 'Chain', 'Augmentation', 'RandomResizedCrop',
            'HorizontalFlip', 'Compose', 'Affine', 'ColorJitter', 'Grayscale', 'Solarize', 'GaussianBlur', 'Noise',
-           'Cutout', 'identity', 'simclr', 'affine_noise']
+           'Cutout', 'VectorNoise', 'identity', 'simclr', 'affine_noise']
 
 # %% ../nbs/02_augment.ipynb #4ad11702
 import ctypes
 import functools
 import importlib.util
+import itertools
 import math
 import os
 import sys
@@ -30,15 +31,22 @@ from torch import Tensor
 from .core import openmp_workers, recorded
 
 # %% ../nbs/02_augment.ipynb #c8f53620
-def _checked(x: Tensor) -> Tensor:
-    "Images as they are, or an error that says what images are."
-    if not isinstance(x, Tensor) or x.ndim != 4:
+_EXPECTED = {"images": "images must be a tensor [N, C, H, W]", "vectors": "vectors must be a float tensor [N, D]"}
+
+
+def _checked(x: Tensor, kinds: tuple[str, ...] = ("images",)) -> Tensor:
+    "Images, or vectors if they are among the kinds, as they are; or an error that says what is expected."
+    kind = {4: "images", 2: "vectors"}.get(x.ndim) if isinstance(x, Tensor) else None
+    if kind not in kinds:
         found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"images must be a tensor [N, C, H, W], got {found}; one image is x[None]")
-    if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise TypeError(f"images must be uint8 (0…255) or float (0…1), got {x.dtype}; convert them first")
+        expected = " and ".join(_EXPECTED[name] for name in kinds)
+        raise ValueError(f"{expected}, got {found}; one {kinds[0][:-1]} is x[None]")
+    if not x.is_floating_point() and (x.dtype != torch.uint8 or kind == "vectors"):
+        expected = "float" if kind == "vectors" else "uint8 (0…255) or float (0…1)"
+        raise TypeError(f"{kind} must be {expected}, got {x.dtype}; convert them first")
     if 0 in x.shape[1:]:
-        raise ValueError(f"images need at least one channel, row and column, got {tuple(x.shape)}")
+        needed = "number" if kind == "vectors" else "channel, row and column"
+        raise ValueError(f"{kind} need at least one {needed}, got {tuple(x.shape)}")
     return x
 
 
@@ -86,8 +94,8 @@ def _rgb(name: str, channels: int) -> None:
 class Draws:
     "Where random parameters come from: one row per sample of a batch `[count, channels, *size]`."
     count: int
-    channels: int
-    size: tuple[int, int]                 # (H, W)
+    channels: int                         # of vectors: D
+    size: tuple[int, ...]                 # (H, W); of vectors ()
     device: torch.device
     generator: torch.Generator | None     # None: torch's default generator of the device
 
@@ -111,8 +119,8 @@ class Params:
     maker: "Augmentation"              # what drew them
     values: dict[str, Tensor]          # name -> [N, …]
     count: int                         # N
-    in_size: tuple[int, int]           # (H, W) of the images they were drawn for
-    out_size: tuple[int, int]          # (H, W) of the result
+    in_size: tuple[int, ...]           # (H, W) of the images they were drawn for; () for vectors
+    out_size: tuple[int, ...]          # (H, W) of the result
     device: torch.device
     parts: tuple["Params", ...] = ()   # of a composition, in order
 
@@ -146,7 +154,7 @@ class Params:
     @property
     def to_source(self) -> Tensor:  # [N, 3, 3] float64
         "Matrices from pixel coordinates (x, y, 1) of the output to those of the input."
-        return _to_source(self)
+        return _to_source(_placed(self))
 
     def map_points(self, points: Tensor) -> Tensor:
         "Where points `[N, K, 2]`, (x, y) in pixels of the input, are found in the output; outside it if cropped away."
@@ -158,11 +166,11 @@ class Params:
 
     def source_grid(self) -> Tensor:  # [N, H', W', 2] (x, y) in pixels of the input
         "The place in the input that every pixel of the output shows."
-        return self.source_points(_pixels(self)).view(self.count, *self.out_size, 2)
+        return self.source_points(_pixels(_placed(self))).view(self.count, *self.out_size, 2)
 
     def source_index(self) -> Tensor:  # [N, H', W'] int64
         "Number (row · W + column) of the input pixel that every pixel of the output shows, -1 outside."
-        (h, w), (x, y) = self.in_size, self.source_grid().add(0.5).floor().long().unbind(-1)
+        (h, w), (x, y) = _placed(self).in_size, self.source_grid().add(0.5).floor().long().unbind(-1)
         return torch.where(_shows_input(self).view_as(x), y.clamp(0, h - 1) * w + x.clamp(0, w - 1), -1)
 
     def apply_mask(
@@ -171,7 +179,7 @@ class Params:
         fill: float = 0,   # value of places outside the input
     ) -> Tensor:           # [N, H', W'] or [N, K, H', W'], the same dtype
         "Move a mask with the pictures, by the nearest pixel; colours and cut-outs do not touch it."
-        return _move_mask(self, mask, fill)
+        return _move_mask(_placed(self), mask, fill)
 
 # %% ../nbs/02_augment.ipynb #b5bee139
 def _take(x: Tensor, rows: Tensor | slice) -> Tensor:
@@ -201,6 +209,12 @@ def _expand(params: Params, count: int) -> Params:
     return replace(params, values=values, count=count, parts=tuple(_expand(part, count) for part in params.parts))
 
 # %% ../nbs/02_augment.ipynb #0aeff1c0
+def _placed(params: Params) -> Params:
+    "The parameters, if they are of images; vectors have no places."
+    if params.in_size: return params
+    raise ValueError("these parameters were drawn for vectors [N, D]; only images have pixels, points and masks")
+
+
 def _to_source(params: Params) -> Tensor:
     precise = torch.float32 if params.device.type == "mps" else torch.float64
     own = None if params.parts else params.maker._matrix(params)
@@ -378,13 +392,15 @@ def _share(steps: list[tuple], count: int, size: int, threads: int) -> None:
 
 # %% ../nbs/02_augment.ipynb #489615bd
 class Augmentation:
-    "A random change of a batch of images, with one set of parameters per sample."
+    "A random change of a batch of images (or of vectors), with one set of parameters per sample."
+
+    kinds: tuple[str, ...] = ("images",)    # what it can change: "images", "vectors" or both
 
     def __call__(
         self,
-        x: Tensor,                                  # [N, C, H, W] uint8, or float in 0…1
+        x: Tensor,                                  # [N, C, H, W] uint8, or float in 0…1; vectors [N, D] float
         generator: torch.Generator | None = None,   # None: torch's default generator of the device
-    ) -> Tensor:                                    # [N, C, H', W'] float (float32 for uint8)
+    ) -> Tensor:                                    # [N, C, H', W'] float (float32 for uint8); vectors [N, D]
         "Draw parameters for every sample and apply them."
         return self.apply(x, self.draw(x, generator))
 
@@ -395,7 +411,7 @@ class Augmentation:
 
     def draw(self, x: Tensor, generator: torch.Generator | None = None) -> Params:
         "Parameters for a batch like `x`, without applying them."
-        count, channels, *size = _checked(x).shape
+        count, channels, *size = _checked(x, self.kinds).shape
         self._check(channels, tuple(size))
         with torch_threads(1 if x.device.type == "cpu" else torch.get_num_threads()):
             return self._params(Draws(count, channels, tuple(size), x.device, generator))
@@ -439,9 +455,9 @@ class Augmentation:
 
 # %% ../nbs/02_augment.ipynb #72fb057f
 def _apply(aug: Augmentation, x: Tensor, params: Params) -> Tensor:
-    if params.in_size != tuple(_checked(x).shape[2:]):
-        raise ValueError(f"parameters drawn for images of {params.in_size} pixels cannot be applied to "
-                         f"{tuple(x.shape)}")
+    if params.in_size != tuple(_checked(x, aug.kinds).shape[2:]):
+        drawn = f"images of {params.in_size} pixels" if params.in_size else "vectors"
+        raise ValueError(f"parameters drawn for {drawn} cannot be applied to {tuple(x.shape)}")
     if params.maker is not aug and repr(params.maker) != repr(aug):
         raise ValueError(f"these parameters were drawn by {params.maker!r}, not by {aug!r}")
     aug._check(x.shape[1], params.in_size)
@@ -655,6 +671,14 @@ class Compose(Augmentation):
             if not isinstance(part, Augmentation):
                 raise TypeError(f"Compose takes augmentations of clnb.augment, got {part!r}")
         self.augmentations = list(augmentations)
+        if not self.kinds:
+            raise ValueError("some of these augmentations change images, others vectors: "
+                             + ", ".join(f"{part!r} {' or '.join(part.kinds)}" for part in augmentations))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        "What every part can change; without parts, anything."
+        return tuple(kind for kind in _EXPECTED if all(kind in part.kinds for part in self.augmentations))
 
     def _out_size(self, size: tuple[int, int]) -> tuple[int, int]:
         for part in self.augmentations:
@@ -1144,10 +1168,78 @@ class Cutout(Augmentation):
         top, bottom, left, right = values["box"][i].tolist()
         return f"cut out {bottom - top} × {right - left} px" if bottom > top and right > left else ""
 
+# %% ../nbs/02_augment.ipynb #e20a9288
+def _deviations(std: Any) -> float | list[float]:
+    "Standard deviations as a float or a list of floats; an error where they are none."
+    std = std.tolist() if hasattr(std, "tolist") else std
+    several = isinstance(std, (list, tuple))
+    for value in std if several else [std]:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"std must be a number, or a list with one number for each coordinate, got {value!r}")
+        if not 0 <= value < math.inf: raise ValueError(f"std must be finite and not negative, got {value}")
+    if several and not std: raise ValueError("std must have a number for each coordinate, got an empty list")
+    return [float(value) for value in std] if several else float(std)
+
+
+@functools.lru_cache(maxsize=64)
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    "Constants, copied to a device once."
+    return torch.tensor(values, device=device)
+
+
+def _plain_std(made: type) -> type:
+    "Let a `@recorded` class take any `std`: it gets, and its recipe holds, a float or a list of floats."
+    start = made.__init__
+
+    @functools.wraps(start)
+    def __init__(self: Any, std: Any) -> None:
+        start(self, _deviations(std))
+
+    made.__init__ = __init__
+    return made
+
+# %% ../nbs/02_augment.ipynb #f9be7111
+@_plain_std
+@recorded
+class VectorNoise(Augmentation):
+    "Gaussian noise on every coordinate of vectors [N, D]."
+
+    kinds = ("vectors",)
+
+    def __init__(
+        self,
+        std: float | list[float],   # standard deviation, ≥ 0; or D of them, one for each coordinate
+    ) -> None:
+        self.std = std
+
+    def _check(self, channels: int, size: tuple[int, ...]) -> None:
+        if isinstance(self.std, list) and len(self.std) != channels:
+            raise ValueError(f"the noise has a std for each of {len(self.std)} coordinates, but there are {channels}; "
+                             f"give one number for all, or {channels}")
+
+    def _draw(self, draws: Draws) -> dict[str, Tensor]:
+        std = _on_device(tuple(self.std), draws.device) if isinstance(self.std, list) else self.std
+        return {"noise": draws.normal(draws.channels).mul_(std)}
+
+    def _transform(self, x: Tensor, params: Params) -> Tensor:
+        noise = params.values["noise"].to(x.dtype)
+        if noise.shape[1] != x.shape[1]:
+            raise ValueError(f"noise drawn for vectors of {noise.shape[1]} numbers cannot be added to {x.shape[1]}")
+        return x + noise
+
+    def _words(self, values: dict[str, Tensor], i: int, params: Params) -> str:
+        length = values["noise"][i].norm().item()
+        return f"noise of length {length:.2f}" if length else ""
+
+    def __repr__(self) -> str:
+        if not isinstance(self.std, list): return f"VectorNoise(std={self.std!r})"
+        runs = [(value, len(list(group))) for value, group in itertools.groupby(self.std)]
+        return f"VectorNoise(std={' + '.join(f'[{value!r}] * {count}' for value, count in runs)})"
+
 # %% ../nbs/02_augment.ipynb #b0600943
 @recorded
 def identity() -> Augmentation:
-    "No change but the conversion to float."
+    "No change but the conversion of uint8 to float; vectors pass as they are."
     return Compose([])
 
 
