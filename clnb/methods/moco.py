@@ -86,6 +86,10 @@ class MoCo(TwoViews):
     @momentum.setter
     def momentum(self, value: float) -> None: self.key.momentum = value
 
+    def queries(self, views: Tensor, batch: Batch) -> Tensor:
+        "Queries [N, d] of the trained network."
+        return in_groups(lambda x: self.projector(self.encoder(x)), views, self.groups)
+
     def keys(self, views: Tensor) -> Tensor:
         "Unit keys [N, d] of the slow network, without gradient."
         order = torch.randperm(len(views), device=views.device) if self.shuffle and self.groups > 1 else None
@@ -100,8 +104,7 @@ class MoCo(TwoViews):
         a, b = self.views(batch.images, batch.generator)
         self.key.update()
         k = self.keys(b)
-        q = in_groups(lambda x: self.projector(self.encoder(x)), a, self.groups)
-        parts = self.contrast_queue(q, k, batch.index)
+        parts = self.contrast_queue(self.queries(a, batch), k, batch.index)
         for old, new in ((self.rows, batch.index), (self.known_labels, batch.labels)): enqueue(old, self.pointer, new)
         self.pointer.copy_(enqueue(self.queue, self.pointer, k))
         return parts
@@ -131,12 +134,14 @@ def queue_pairs(
     views: Tensor,              # [N, C, H, W] what the queries were made from
     labels: Tensor | None,      # [N]
     shown: int = 128,           # keys of the queue in the table
+    weight: Tensor | None = None,   # [N, K] how much a selection lets each key of the queue count; None: 1
 ) -> Pairs:
     "What a query does with its own key and with the queue. Probabilities and pulls are those among all keys."
     n, candidates = len(q), torch.cat([k, method.queue])
     own = torch.eye(n, len(candidates), dtype=torch.bool, device=q.device)
     compared = torch.cat([own[:, :n], torch.ones_like(own[:, n:])], 1)
-    table = softmax_pairs(q, candidates, own, method.temperature, compared)
+    if weight is not None: weight = torch.cat([torch.ones_like(weight[:, :n]), weight], 1)
+    table = softmax_pairs(q, candidates, own, method.temperature, compared, weight)
     best = table["probability"][:, n:].sum(0).topk(min(shown, len(method.queue))).indices.sort().values
     columns = torch.cat([torch.arange(n, device=q.device), n + best])
     there = torch.full((n,), -1, device=q.device) if labels is None else labels.to(q.device)
