@@ -420,7 +420,7 @@ def checked_vectors(
     vectors: Any,  # [N, D] float of any range; tensor, array, list or data frame
 ) -> Tensor:       # [N, D] float32
     "The vectors as a tensor, if they are vectors of finite floats. Raises `ValueError` otherwise."
-    x = as_tensor(vectors.to_numpy() if hasattr(vectors, "to_numpy") else vectors, "vectors").detach()
+    x = as_tensor(np.array(vectors) if hasattr(vectors, "to_numpy") else vectors, "vectors").detach()
     expected = "float [N, D], a row of numbers for each sample"
     if x.ndim != 2:
         raise wrong("vectors", described(x), expected, "vectors[:, None] if there is one number for each sample"

@@ -382,3 +382,99 @@ def test_presets():
 def test_bad_arguments(make):
     with pytest.raises((ValueError, TypeError)):
         make()
+
+
+# ---- vectors -------------------------------------------------------------------------------------------------------
+
+STD = [0.3] * 48 + [2.0] * 16
+
+
+def vectors(n=2000, d=64, dtype=torch.float32):
+    return 3 * torch.randn(n, d, generator=generator(1), dtype=dtype)
+
+
+@pytest.mark.parametrize("std", [0.7, STD, 0.0])
+def test_vector_noise_is_gaussian_of_the_given_width(std):
+    x, aug = vectors(4000), A.VectorNoise(std)
+    y, params = aug.with_params(x, generator=generator(2))
+    noise, widths = (y - x).double(), torch.tensor(std, dtype=torch.float64).expand(64)
+    assert torch.allclose(noise.std(0), widths, rtol=0.06, atol=1e-12) and (y - x - params["noise"]).abs().max() < 1e-5
+    assert params.count == len(params) == 4000 and params.names() == ["noise"] and params.in_size == params.out_size == ()
+    if std == 0.0: return
+    unit = noise / widths
+    assert stats.kstest(unit.flatten()[::7].numpy(), "norm").pvalue > 1e-3
+    assert (torch.corrcoef(unit.T) - torch.eye(64)).abs().max() < 0.1       # coordinates have nothing to do with each other
+    assert torch.corrcoef(unit[:100]).sub(torch.eye(100)).abs().max() < 0.7     # nor have samples
+
+
+@pytest.mark.parametrize("std", [0.7, STD])
+def test_vector_noise_obeys_the_generator(std):
+    x, aug = vectors(50), A.VectorNoise(std)
+    before = torch.get_rng_state()
+    y = aug(x, generator=generator(3))
+    assert y.equal(aug(x, generator=generator(3))) and not y.equal(aug(x, generator=generator(4)))
+    assert before.equal(torch.get_rng_state()) and x.equal(vectors(50))
+    torch.manual_seed(0)
+    assert not aug(x).equal(aug(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_vectors_keep_their_dtype(dtype):
+    x = vectors(20).to(dtype)
+    assert A.VectorNoise(STD)(x).dtype == dtype and A.identity()(x).equal(x) and A.identity()(x).dtype == dtype
+    assert A.identity()(x).data_ptr() != x.data_ptr()
+
+
+def test_gradients_pass_to_vectors():
+    x = vectors(8).requires_grad_()
+    A.Compose([A.VectorNoise(0.1), A.VectorNoise(STD)])(x).sum().backward()
+    assert x.grad.equal(torch.ones_like(x))
+
+
+def test_compositions_of_vectors():
+    x, both = vectors(30), A.Compose([A.VectorNoise(0.1), A.VectorNoise(STD), A.identity()])
+    y, params = both.with_params(x, generator=generator(5))
+    assert torch.allclose(y, x + sum(part["noise"] for part in params.parts[:2]), atol=1e-5)
+    assert both.apply(x, params).equal(y) and params.select(slice(3, 5)).parts[1]["noise"].shape == (2, 64)
+    once = both.draw(x[:1], generator(0))
+    assert torch.allclose(both.apply(x, once) - x, (both.apply(x[:1], once) - x[:1]).expand(30, -1), atol=1e-5)
+    assert both.kinds == ("vectors",) and A.identity().kinds == ("images", "vectors") and A.simclr(8).kinds == ("images",)
+    assert both(x[:0]).shape == (0, 64) and A.identity()(x[:0]).shape == (0, 64)
+    assert params.describe(0).count("noise of length") == 2 and A.VectorNoise(0.0).draw(x).describe(0) == "unchanged"
+    a, b = (both(x.requires_grad_(needed), generator=generator(6)).detach() for needed in (False, True))
+    assert a.equal(b)
+
+
+@pytest.mark.parametrize("std", [0.5, 2, STD, tuple(STD), torch.tensor([0.5, 1.0]), torch.tensor(0.5).numpy()])
+def test_vector_noise_has_a_recipe(std):
+    aug = A.VectorNoise(std)
+    again = rebuild(recipe(aug))
+    assert repr(again) == repr(aug) and again.std == aug.std and eval(repr(aug), vars(A)).std == aug.std
+    x = vectors(4, len(aug.std) if isinstance(aug.std, list) else 3)
+    assert again(x, generator=generator(0)).equal(aug(x, generator=generator(0)))
+    assert repr(rebuild(recipe(A.Compose([aug, aug])))) == repr(A.Compose([aug, aug]))
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: A.VectorNoise(-0.1), "std must be finite and not negative, got -0.1"),
+    (lambda: A.VectorNoise(math.nan), "std must be finite"), (lambda: A.VectorNoise([0.1, math.inf]), "std must be finite"),
+    (lambda: A.VectorNoise([]), "empty list"), (lambda: A.VectorNoise("big"), "got 'big'"),
+    (lambda: A.VectorNoise(True), "got True"), (lambda: A.VectorNoise(torch.ones(2, 2)), r"one number for each coordinate"),
+    (lambda: A.VectorNoise(0.1)(torch.rand(2, 3, 8, 8)), r"vectors must be a float tensor \[N, D\], got \(2, 3, 8, 8\)"),
+    (lambda: A.VectorNoise(0.1)(torch.rand(5)), r"one vector is x\[None\]"),
+    (lambda: A.VectorNoise(0.1)(torch.zeros(5, 3, dtype=torch.uint8)), "vectors must be float, got torch.uint8"),
+    (lambda: A.VectorNoise(0.1)(torch.zeros(5, 0)), "at least one number"),
+    (lambda: A.VectorNoise([0.1, 0.2])(torch.zeros(5, 3)), "for each of 2 coordinates, but there are 3"),
+    (lambda: A.identity()(torch.zeros(5, 3, 3)), r"\[N, C, H, W\] and vectors must be a float tensor \[N, D\]"),
+    (lambda: A.identity()(torch.zeros(5, 3).long()), "vectors must be float"),
+    (lambda: A.GaussianBlur(3)(torch.zeros(5, 3)), r"images must be a tensor \[N, C, H, W\], got \(5, 3\)"),
+    (lambda: A.Compose([A.VectorNoise(0.1), A.Noise(0.1)]), "some of these augmentations change images, others vectors"),
+    (lambda: A.VectorNoise(1).apply(torch.zeros(5, 3), A.VectorNoise(1).draw(torch.zeros(5, 4))), "cannot be added to 3"),
+    (lambda: A.VectorNoise(1).draw(torch.zeros(5, 3)).map_points(torch.zeros(5, 1, 2)), "only images have pixels"),
+    (lambda: A.VectorNoise(1).draw(torch.zeros(5, 3)).source_index(), "only images have pixels"),
+    (lambda: A.VectorNoise(1).draw(torch.zeros(5, 3)).apply_mask(torch.zeros(5, 3)), "only images have pixels"),
+    (lambda: A.identity().apply(torch.zeros(5, 1, 3, 3), A.identity().draw(torch.zeros(5, 3))), "drawn for vectors cannot"),
+])
+def test_bad_vectors(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()

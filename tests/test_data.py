@@ -24,6 +24,7 @@ from clnb.data import (
     GraphSet,
     ImageSet,
     SegmentationSet,
+    VectorSet,
     available,
     batch_indices,
     batches,
@@ -31,6 +32,7 @@ from clnb.data import (
     from_npz,
     load,
     make_shapes,
+    make_vectors,
     save_npz,
 )
 
@@ -54,6 +56,11 @@ def images(n=6, channels=1, size=4):
 
 def labelled(n=6, classes=2, **extra):
     return ImageSet(images(n), torch.arange(n) % classes, [f"c{k}" for k in range(classes)], **extra)
+
+
+def vectors(n=6, classes=2, **extra):
+    x = 100 * torch.randn(n, 3, generator=generator(n))
+    return VectorSet(x, torch.arange(n) % classes, [f"c{k}" for k in range(classes)], **extra)
 
 
 # ---- what a set refuses --------------------------------------------------------------------------------------------
@@ -86,6 +93,40 @@ def labelled(n=6, classes=2, **extra):
 def test_image_set_names_the_field(change, message):
     with pytest.raises(ValueError, match=message):
         ImageSet(**({"images": images(), "labels": [0, 1] * 3, "classes": ["a", "b"]} | change))
+
+
+V = torch.zeros(6, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vectors": torch.zeros(6)}, r"vectors: found float32 \[6\].*\[:, None\]"),
+        ({"vectors": torch.zeros(6, 2, 2)}, r"vectors.flatten\(1\)"),
+        ({"vectors": torch.zeros(6, 1, 2, 2)}, "an ImageSet if these are pictures"),
+        ({"vectors": torch.zeros(())}, r"vectors: found float32 \[\]"),
+        ({"vectors": torch.zeros(0, 3), "labels": []}, "at least one vector"),
+        ({"vectors": torch.zeros(6, 0)}, "numbers in it"),
+        ({"vectors": V.long()}, r"vectors: found int64 \[6, 3\].*vectors.float\(\)"),
+        ({"vectors": V.byte()}, r"vectors.float\(\)"),
+        ({"vectors": V.bool()}, r"vectors.float\(\)"),
+        ({"vectors": V.to(torch.complex64)}, "found complex64"),
+        ({"vectors": "nonsense"}, "vectors: found str"),
+        ({"vectors": V.index_fill(0, torch.tensor([4]), float("nan"))}, "not finite as float32, first in vector 4"),
+        ({"vectors": V.index_fill(0, torch.tensor([2]), float("-inf"))}, "first in vector 2"),
+        ({"vectors": V.double().index_fill(0, torch.tensor([5]), 1e300)}, "first in vector 5"),
+        ({"labels": [0, 1, 0]}, r"labels: found int64 \[3\]; expected one whole number for each of the 6 vectors"),
+        ({"labels": [0, 1, 2, 0, 1, 0]}, "labels: found values from 0 to 2; expected 0 to 1"),
+        ({"labels": torch.zeros(6)}, "labels: found float32"),
+        ({"classes": ["a", "a"]}, "classes: found 'a' more than once"),
+        ({"coarse_labels": [0] * 6}, "coarse_labels: found values from 0 to 0"),
+        ({"groups": [0] * 5}, "groups: found int64 .5.; expected one whole number for each of the 6 vectors"),
+    ],
+)
+def test_vector_set_names_the_field(change, message):
+    good = {"vectors": V, "labels": [0, 1] * 3, "classes": ["a", "b"]}
+    with pytest.raises(ValueError, match=message):
+        VectorSet(**(good | change))
 
 
 def test_segmentation_set_faults():
@@ -145,6 +186,54 @@ def test_rows():
     with pytest.raises(ValueError, match="at least one row"):
         s.subset([])
     assert s.subset(s.labels == 1).classes == s.classes
+
+
+def test_vector_rows():
+    s = vectors(coarse_labels=[0, 0, 0, 1, 1, 1], coarse_classes=["x", "y"], groups=list("aabbcc"), name="toy")
+    b = s[[4, 0]]
+    assert b.images.equal(s.vectors[[4, 0]]) and b.labels.tolist() == [0, 0] and b.index.tolist() == [4, 0]
+    assert b.coarse_labels.tolist() == [1, 0] and b.masks is None and b.generator is None and len(b) == 2
+    assert s.images is s.vectors and len(s) == 6 and s.shape == (3,) and s.device.type == "cpu"
+    assert s[1:3].index.tolist() == [1, 2] and s[-1].index.tolist() == [5]
+    assert s[s.labels == 1].index.tolist() == [1, 3, 5]
+    assert s.counts().tolist() == [3, 3] and s.subset([5]).groups.tolist() == [2]
+    assert repr(s) == "VectorSet(toy: 6 vectors of 3 numbers, 2 classes, 2 coarse classes, groups, batches on cpu)"
+    with pytest.raises(IndexError, match="6 vectors"):
+        s[6]
+    with pytest.raises(ValueError, match="has only 3 vectors"):
+        s.few(4)
+    with pytest.raises(ValueError, match="from 6 vectors"):
+        list(batches(s, 7))
+    sizes = [len(batch) for batch in batches(s, 4, generator(0), drop_last=False)]
+    assert sizes == [4, 2]
+
+
+def test_vectors_are_held_as_float32():
+    whole = np.arange(18.0).reshape(6, 3)
+    given = (whole, whole.astype(np.float16), whole.tolist(), torch.tensor(whole))
+    sets = [VectorSet(x, [0] * 6, ["a"]) for x in given]
+    assert all(s.vectors.dtype == torch.float32 and s.fingerprint() == sets[0].fingerprint() for s in sets)
+    trained = (torch.tensor(whole).float() * torch.ones(3, requires_grad=True))
+    assert VectorSet(trained, [0] * 6, ["a"]).fingerprint() == sets[0].fingerprint()
+    frame = pytest.importorskip("pandas").DataFrame(whole)
+    assert VectorSet(frame, [0] * 6, ["a"]).fingerprint() == sets[0].fingerprint()
+    assert VectorSet(-1e30 * whole, [0] * 6, ["a"]).vectors.min() < -1e31
+
+
+def test_vector_splits_keep_groups_and_classes():
+    s = make_vectors(400, classes=4)
+    a, b = s.split(0.75, 0.25, seed=1)
+    assert a.counts().tolist() == [75] * 4 and b.counts().tolist() == [25] * 4
+    grouped = VectorSet(s.vectors, s.labels, s.classes, groups=torch.arange(400) // 8)
+    a, b = grouped.split(0.5, 0.5)
+    assert not set(a.groups.tolist()) & set(b.groups.tolist()) and len(a) + len(b) == 400 and abs(len(a) - 200) <= 8
+
+
+def test_vector_fingerprint():
+    s = vectors()
+    different = {s.fingerprint(), vectors(name="other", groups=[0] * 6).fingerprint(), vectors(classes=3).fingerprint(),
+                 VectorSet(s.vectors + 1e-3, s.labels, s.classes).fingerprint()}
+    assert len(different) == 4 and vectors(name="other").fingerprint() == s.fingerprint()
 
 
 @settings(max_examples=40, deadline=None)
@@ -320,6 +409,67 @@ def test_shapes():
     assert make_shapes(8, shapes=["star", "disc"], colours=2).coarse_classes == ("star", "round")
 
 
+def test_make_vectors_has_the_stated_moments():
+    sets = [make_vectors(4000, seed=seed) for seed in range(8)]
+    k = torch.arange(1, 49).double() ** -0.4
+    inside, between = torch.zeros(2, 8, 48).double(), torch.zeros(2, 8, 16).double()
+    for i, s in enumerate(sets):
+        x = s.vectors.double()
+        content, nuisance = (s.labels, 40, slice(48), inside), (s.coarse_labels, 8, slice(48, 64), between)
+        for labels, kinds, part, into in (content, nuisance):
+            means = torch.stack([x[labels == c, part].mean(0) for c in range(kinds)])
+            into[:, i] = torch.stack([(x[:, part] - means[labels]).std(0), means.square().mean(0).sqrt()])
+    assert (inside[0] / (0.9 * k) - 1).abs().max() < 0.05 and (between[0] - 1).abs().max() < 0.06
+    assert abs((inside[1] / (1.2 * k)).square().mean() - 1) < 0.04       # 40 × 48 × 8 means
+    assert abs((between[1] / 1.5).square().mean() - 1) < 0.15            # 8 × 16 × 8
+    assert all(s.counts().tolist() == [100] * 40 and s.coarse_labels.bincount().tolist() == [500] * 8 for s in sets)
+
+
+def test_make_vectors_draws_class_and_group_independently():
+    from scipy.stats import chi2_contingency
+
+    tables = [np.histogram2d(s.labels, s.coarse_labels, (40, 8))[0] for s in (make_vectors(seed=k) for k in range(5))]
+    p = [chi2_contingency(table).pvalue for table in tables]
+    assert min(p) > 0.001 and max(p) < 0.9999
+
+
+def test_make_vectors_is_the_same_everywhere():
+    x = load("vectors").vectors
+    assert (x * 65536).frac().abs().max() == 0 and x.dtype == torch.float32 and x.abs().max() < 128
+    assert load("vectors").fingerprint() == "eea53c0b9501e81c816ce37307a34f78"
+    assert load("vectors", split="test").fingerprint() == "30f87d70972cf8b4f11737d3e8badab4"
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try: assert make_vectors(50).fingerprint() == small_vectors()
+    finally: torch.set_default_dtype(before)
+
+
+def small_vectors():
+    torch.manual_seed(7)        # the global state plays no part
+    return make_vectors(50).fingerprint()
+
+
+def test_train_and_test_vectors_are_of_the_same_classes():
+    train, test = load("vectors"), load("vectors", split="test")
+    assert len(train) == 4000 and len(test) == 2000 and train.shape == test.shape == (64,)
+    assert train.classes == test.classes and len(train.classes) == 40 and len(train.coarse_classes) == 8
+    means = torch.stack([train.vectors[train.labels == k, :48].mean(0) for k in range(40)])
+    found = torch.cdist(test.vectors[:, :48], means).argmin(1)
+    assert (found == test.labels).float().mean() > 0.85
+    other = make_vectors(4000, seed=1)
+    assert (torch.cdist(other.vectors[:, :48], means).argmin(1) == other.labels).float().mean() < 0.2
+    assert not (torch.cdist(test.vectors, train.vectors).min(1).values < 1e-3).any()
+    with pytest.raises(ValueError, match="no split 'val'"):
+        load("vectors", split="val")
+    assert available()["vectors"] == "embedded"
+
+
+@pytest.mark.parametrize("wrong", [{"count": 39}, {"classes": 0}, {"groups": 0}, {"content": 0}, {"nuisance": 0}])
+def test_make_vectors_faults(wrong):
+    with pytest.raises(ValueError, match="make_vectors needs at least one of everything"):
+        make_vectors(**wrong)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -327,6 +477,8 @@ def test_shapes():
         lambda: load("shapes", split="test").split(0.5, 0.5, seed=1)[1].to("cpu"),
         lambda: make_shapes(72, 16, seed=2).subset([5, 3]),
         lambda: load("digits").subset(slice(10)),
+        lambda: load("vectors").few(2, seed=4),
+        lambda: make_vectors(90, seed=2, draw=3).split(0.5, 0.5, seed=1)[1].to("cpu"),
     ],
 )
 def test_recipes_rebuild(make):
@@ -377,6 +529,35 @@ def test_npz_round_trip(tmp_path, compressed):
     assert len(from_npz(path, split="all")) == 108 and os.listdir(tmp_path / "deep") == ["set.npz"]
     again = rebuild(json.loads(json.dumps(recipe(from_npz(path).few(1)))))
     assert again.fingerprint() == from_npz(path).few(1).fingerprint()
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_vector_round_trip(tmp_path, compressed):
+    sets = {"train": vectors(8, coarse_labels=[0, 1] * 4, coarse_classes=["x", "y"], groups=[0, 0, 1, 1] * 2),
+            "test": vectors(4, coarse_labels=[0, 1] * 2, coarse_classes=["x", "y"], groups=[2, 2, 3, 3])}
+    path = save_npz(sets, tmp_path / "some.npz", compressed)
+    for split, part in sets.items():
+        again = from_npz(path, split)
+        assert type(again) is VectorSet and again.fingerprint() == part.fingerprint() and again.name == "some"
+    assert len(from_npz(path, "all")) == 12
+    mapped = from_npz(save_npz(vectors(50), tmp_path / "flat.npz", False), map_above=1)
+    assert mapped[[3]].images.equal(vectors(50)[[3]].images) and mapped.fingerprint() == vectors(50).fingerprint()
+
+
+def test_vector_files_of_ones_own(tmp_path, monkeypatch):
+    x, y = np.random.default_rng(0).normal(0, 50, (6, 5)), np.array([0, 1] * 3)
+    for names in ({"x": x, "y": y, "class_names": C}, {"vectors": x.astype(np.float32), "labels": y, "classes": C},
+                  {"images": x.astype(np.float16), "labels": y.astype(np.uint16), "classes": C}):
+        np.savez(tmp_path / "mine.npz", **names)
+        made = load("mine", root=tmp_path)
+        assert type(made) is VectorSet and np.allclose(made.vectors, x, rtol=1e-3)
+        assert made.labels.tolist() == y.tolist()
+        part = made.subset([1])
+        assert rebuild(json.loads(json.dumps(recipe(part)))).fingerprint() == part.fingerprint()
+    np.savez(tmp_path / "cut.npz", vectors_train=x, labels_train=y, vectors_test=x[:2], labels_test=y[:2], classes=C)
+    assert len(load("cut", "test", tmp_path)) == 2
+    np.savez(tmp_path / "codes.npz", x=x, y=y, class_names=C, split=[0, 0, 0, 0, 2, 2], patient=list("aabbcc"))
+    assert from_npz(tmp_path / "codes.npz", "test").groups.tolist() == [2, 2]
 
 
 def test_segmentation_round_trip(tmp_path):
@@ -470,6 +651,12 @@ X, Y, C = np.zeros((6, 20, 20), np.uint8), np.array([0, 1] * 3), np.array(["a", 
             "edge_index: found nodes from 0 to 9; expected 0 to 5",
         ),
         ({"edges": np.array([[0], [1]]), "y": Y, "class_names": C}, "no member 'x_data'"),
+        ({"x": X[:, 0] + np.inf, "y": Y, "class_names": C}, "vectors: found a value that is not finite"),
+        ({"x": X[:, 0] * 1.0, "y": Y * 0, "class_names": C}, "no vector of 'b'"),
+        ({"x": X[:, 0] * 1.0, "y": Y[:4], "class_names": C}, "one entry for each of the 6 vectors"),
+        ({"x": X[:, 0] * 1.0, "y": Y, "mask": X, "class_names": C}, r"found float64 \[6, 20\].*or vectors"),
+        ({"x": X[:, 0].astype(int), "y": Y, "class_names": C}, r"x: found int64 \[6, 20\].*or vectors, float"),
+        ({"vectors": X[:, 0] * 1.0, "classes": C}, "found no labels beside 'vectors'"),
     ],
 )
 def test_faults_name_the_file(tmp_path, members, message):
