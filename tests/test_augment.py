@@ -399,12 +399,13 @@ def test_vector_noise_is_gaussian_of_the_given_width(std):
     y, params = aug.with_params(x, generator=generator(2))
     noise, widths = (y - x).double(), torch.tensor(std, dtype=torch.float64).expand(64)
     assert torch.allclose(noise.std(0), widths, rtol=0.06, atol=1e-12) and (y - x - params["noise"]).abs().max() < 1e-5
-    assert params.count == len(params) == 4000 and params.names() == ["noise"] and params.in_size == params.out_size == ()
+    assert params.count == len(params) == 4000 and params.names() == ["noise"]
+    assert params.in_size == params.out_size == ()
     if std == 0.0: return
     unit = noise / widths
     assert stats.kstest(unit.flatten()[::7].numpy(), "norm").pvalue > 1e-3
-    assert (torch.corrcoef(unit.T) - torch.eye(64)).abs().max() < 0.1       # coordinates have nothing to do with each other
-    assert torch.corrcoef(unit[:100]).sub(torch.eye(100)).abs().max() < 0.7     # nor have samples
+    assert (torch.corrcoef(unit.T) - torch.eye(64)).abs().max() < 0.1       # coordinates are independent
+    assert torch.corrcoef(unit[:100]).sub(torch.eye(100)).abs().max() < 0.7     # and so are samples
 
 
 @pytest.mark.parametrize("std", [0.7, STD])
@@ -438,7 +439,8 @@ def test_compositions_of_vectors():
     assert both.apply(x, params).equal(y) and params.select(slice(3, 5)).parts[1]["noise"].shape == (2, 64)
     once = both.draw(x[:1], generator(0))
     assert torch.allclose(both.apply(x, once) - x, (both.apply(x[:1], once) - x[:1]).expand(30, -1), atol=1e-5)
-    assert both.kinds == ("vectors",) and A.identity().kinds == ("images", "vectors") and A.simclr(8).kinds == ("images",)
+    assert both.kinds == ("vectors",) and A.identity().kinds == ("images", "vectors")
+    assert A.simclr(8).kinds == ("images",)
     assert both(x[:0]).shape == (0, 64) and A.identity()(x[:0]).shape == (0, 64)
     assert params.describe(0).count("noise of length") == 2 and A.VectorNoise(0.0).draw(x).describe(0) == "unchanged"
     a, b = (both(x.requires_grad_(needed), generator=generator(6)).detach() for needed in (False, True))
@@ -457,10 +459,12 @@ def test_vector_noise_has_a_recipe(std):
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: A.VectorNoise(-0.1), "std must be finite and not negative, got -0.1"),
-    (lambda: A.VectorNoise(math.nan), "std must be finite"), (lambda: A.VectorNoise([0.1, math.inf]), "std must be finite"),
+    (lambda: A.VectorNoise(math.nan), "std must be finite"),
+    (lambda: A.VectorNoise([0.1, math.inf]), "std must be finite"),
     (lambda: A.VectorNoise([]), "empty list"), (lambda: A.VectorNoise("big"), "got 'big'"),
-    (lambda: A.VectorNoise(True), "got True"), (lambda: A.VectorNoise(torch.ones(2, 2)), r"one number for each coordinate"),
-    (lambda: A.VectorNoise(0.1)(torch.rand(2, 3, 8, 8)), r"vectors must be a float tensor \[N, D\], got \(2, 3, 8, 8\)"),
+    (lambda: A.VectorNoise(True), "got True"),
+    (lambda: A.VectorNoise(torch.ones(2, 2)), "one number for each coordinate"),
+    (lambda: A.VectorNoise(0.1)(torch.rand(2, 3, 8, 8)), r"must be a float tensor \[N, D\], got \(2, 3, 8, 8\)"),
     (lambda: A.VectorNoise(0.1)(torch.rand(5)), r"one vector is x\[None\]"),
     (lambda: A.VectorNoise(0.1)(torch.zeros(5, 3, dtype=torch.uint8)), "vectors must be float, got torch.uint8"),
     (lambda: A.VectorNoise(0.1)(torch.zeros(5, 0)), "at least one number"),
@@ -468,12 +472,14 @@ def test_vector_noise_has_a_recipe(std):
     (lambda: A.identity()(torch.zeros(5, 3, 3)), r"\[N, C, H, W\] and vectors must be a float tensor \[N, D\]"),
     (lambda: A.identity()(torch.zeros(5, 3).long()), "vectors must be float"),
     (lambda: A.GaussianBlur(3)(torch.zeros(5, 3)), r"images must be a tensor \[N, C, H, W\], got \(5, 3\)"),
-    (lambda: A.Compose([A.VectorNoise(0.1), A.Noise(0.1)]), "some of these augmentations change images, others vectors"),
-    (lambda: A.VectorNoise(1).apply(torch.zeros(5, 3), A.VectorNoise(1).draw(torch.zeros(5, 4))), "cannot be added to 3"),
+    (lambda: A.Compose([A.VectorNoise(0.1), A.Noise(0.1)]), "some of these .* change images, others vectors"),
+    (lambda: A.VectorNoise(1).apply(torch.zeros(5, 3), A.VectorNoise(1).draw(torch.zeros(5, 4))),
+     "cannot be added to 3"),
     (lambda: A.VectorNoise(1).draw(torch.zeros(5, 3)).map_points(torch.zeros(5, 1, 2)), "only images have pixels"),
     (lambda: A.VectorNoise(1).draw(torch.zeros(5, 3)).source_index(), "only images have pixels"),
     (lambda: A.VectorNoise(1).draw(torch.zeros(5, 3)).apply_mask(torch.zeros(5, 3)), "only images have pixels"),
-    (lambda: A.identity().apply(torch.zeros(5, 1, 3, 3), A.identity().draw(torch.zeros(5, 3))), "drawn for vectors cannot"),
+    (lambda: A.identity().apply(torch.zeros(5, 1, 3, 3), A.identity().draw(torch.zeros(5, 3))),
+     "drawn for vectors cannot"),
 ])
 def test_bad_vectors(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
