@@ -220,6 +220,26 @@ def test_vectors_are_held_as_float32():
     assert VectorSet(-1e30 * whole, [0] * 6, ["a"]).vectors.min() < -1e31
 
 
+def test_a_run_trains_on_vectors_and_is_resumed(tmp_path):
+    from clnb.augment import VectorNoise
+    from clnb.methods.simclr import SimCLR
+    from clnb.nets import mlp, projection_head
+    from clnb.run import Run, watch
+
+    noise = VectorNoise([0.3] * 48 + [2.0] * 16)
+    method = SimCLR(mlp([64, 32], seed=0), projection_head(32, out_dim=16, seed=0), noise)
+    train, probe = load("vectors").split(0.9, 0.1)
+    run = watch(Run(method, train, steps=20, batch_size=128, folder=tmp_path), probe, every=10)
+    for _ in zip(range(10), run, strict=False): pass
+    run.save()
+    again = Run.load(tmp_path)
+    assert again.data.fingerprint() == train.fingerprint()
+    for either in (run, again):
+        for _ in either: pass
+    assert run.history["embedding"].frame(-1).shape == (400, 32)
+    assert run.history["loss"].values[-1] == again.history["loss"].values[-1] < run.history["loss"].values[0]
+
+
 def test_vector_splits_keep_groups_and_classes():
     s = make_vectors(400, classes=4)
     a, b = s.split(0.75, 0.25, seed=1)
