@@ -31,7 +31,7 @@ def table_of(
         raise ValueError(f"{name!r} must be a matrix [n, d] of numbers, got {x.dtype} {list(x.shape)}")
     return x if x.dtype == np.float64 else x.astype(np.float32)
 
-
+# %% ../../nbs/07l_heatmaps.ipynb #720c8518
 def blocks(
     x: np.ndarray,          # [n, d]
     cells: int = 120_000,   # the most cells that are drawn
@@ -160,6 +160,10 @@ class HeatmapPage(HeatmapTables):
     def height(self) -> int: return 470
 
 # %% ../../nbs/07l_heatmaps.ipynb #51a67db0
+BLUE_ORANGE = [(8, 64, 129), (66, 146, 198), (198, 219, 239), (247, 247, 247), (253, 208, 162), (241, 105, 19),
+               (127, 39, 4)]
+
+
 def colours(
     scale: dict[str, float],    # "largest" and "least" magnitude
     signed: bool,               # blue and orange for the two signs; else dark to light for the magnitude
@@ -176,11 +180,7 @@ def colours(
         return {"cmap": ramp, "norm": norm}
     return {"cmap": "viridis", "norm": colors.LogNorm(low, high) if log else colors.Normalize(0, high)}
 
-
-BLUE_ORANGE = [(8, 64, 129), (66, 146, 198), (198, 219, 239), (247, 247, 247), (253, 208, 162), (241, 105, 19),
-               (127, 39, 4)]
-
-
+# %% ../../nbs/07l_heatmaps.ipynb #b6e83a9b
 class HeatmapStill(HeatmapPage):
     "The still picture of `Heatmaps`."
 
@@ -206,11 +206,15 @@ class HeatmapStill(HeatmapPage):
         image = axes.imshow(shown, aspect="auto", interpolation="nearest", extent=(0, x.shape[1], len(x), 0),
                             **colours(scale, self.signed, self.logs))
         axes.set(ylabel=self.y, xticks=[])
-        figure.colorbar(image, ax=[axes], fraction=0.05, pad=0.01).ax.tick_params(labelsize=6)
+        bar = figure.colorbar(image, ax=[axes], fraction=0.05, pad=0.01)
+        if self.signed and self.logs: bar.set_ticks([-scale["largest"], 0, scale["largest"]], minor=False)
+        bar.ax.tick_params(labelsize=6)
 
     def _bars(self, axes: Any, norms: np.ndarray, highest: float) -> None:
         axes.bar(np.arange(len(norms)) + 0.5, norms, width=1, color=PALETTE[0])
-        axes.set(xlim=(0, len(norms)), ylim=(0, 1.05 * highest or 1), xlabel=self.x, ylabel="norm")
+        if self.logs: axes.set_yscale("log")
+        low = (highest or 1) * 1e-6 if self.logs else 0
+        axes.set(xlim=(0, len(norms)), ylim=(low, 1.05 * (highest or 1)), xlabel=self.x, ylabel="norm")
         axes.tick_params(labelsize=7)
 
 # %% ../../nbs/07l_heatmaps.ipynb #7142482f

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['EPS', 'SCORES', 'both_spectra', 'rank_numbers', 'spectra_of', 'Setting', 'settings_of', 'nearest_run', 'Runs',
-           'sorted_out', 'SweepSpectra', 'SweepState', 'drawn_values', 'SweepPage', 'SweepStill', 'SpectrumSweep']
+           'sorted_out', 'SweepRecords', 'SweepSpectra', 'SweepState', 'SweepAlong', 'drawn_values', 'SweepPage',
+           'SweepStill', 'SpectrumSweep']
 
 # %% ../../nbs/07k_sweep.ipynb #b005602e
 import math
@@ -38,7 +39,7 @@ def both_spectra(
     found, raw = (np.sqrt(np.linalg.eigvalsh(m)[::-1].clip(0)) for m in (centred, whole))
     return found[:most], raw
 
-
+# %% ../../nbs/07k_sweep.ipynb #862fab17
 def rank_numbers(
     centred: np.ndarray,    # [K] singular values, largest first
     raw: np.ndarray,        # of the rows as they are
@@ -87,7 +88,7 @@ class Setting(NamedTuple):
         values = [float(value) for value in self.values] if self.numeric else None
         return {"name": self.name, "labels": self.labels, "values": values}
 
-
+# %% ../../nbs/07k_sweep.ipynb #8fb3adad
 def _numeric(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)
 
@@ -171,7 +172,7 @@ def _checked(key: Any, run: Mapping[str, Any], names: Sequence[str]) -> dict[str
             raise ValueError(f"run {key!r}, {name!r}: {error}") from error
     return dict(run)
 
-
+# %% ../../nbs/07k_sweep.ipynb #2fd6501c
 def sorted_out(
     runs: Mapping[Any, Any],
     names: Sequence[str],
@@ -193,12 +194,10 @@ def sorted_out(
     return found
 
 # %% ../../nbs/07k_sweep.ipynb #5c68d38d
-class SweepSpectra(LiveView):
-    "The spectra behind `SpectrumSweep`, and the numbers of its runs."
+class SweepRecords(LiveView):
+    "What the runs of a sweep have recorded."
 
     name, size = "sweep", (8.4, 3.6)
-    memory = 64 << 20       # bytes of spectra that are kept
-    budget = 12 << 20       # bytes of spectra in a page
 
     def series(self, i: int) -> dict[str, Any]:
         "The arrays that run `i` has recorded, by name."
@@ -221,6 +220,26 @@ class SweepSpectra(LiveView):
         if self.numbers is not None: return [name for name in self.numbers if name in there]
         return [name for name in there if any(word in name.lower() for word in SCORES)]
 
+    def recorded_numbers(self, i: int, step: int | None = None) -> dict[str, float]:
+        "The numbers of run `i` at a step: of each name the newest that is not later."
+        if i in self.arrays:
+            chosen = self.arrays[i].items()
+            wanted = [n for n, v in chosen if np.ndim(v) == 0 and (self.numbers is None or n in self.numbers)]
+            return {name: float(self.arrays[i][name]) for name in wanted}
+        found, history = {}, self.histories[i]
+        for name in self.scores(history):
+            steps, values = history[name].steps, history[name].values
+            k = len(values) - 1 if step is None else int(np.searchsorted(steps, step, "right")) - 1
+            if k >= 0: found[name] = float(values[k])
+        return found
+
+# %% ../../nbs/07k_sweep.ipynb #dbc73d41
+class SweepSpectra(SweepRecords):
+    "The spectra behind `SpectrumSweep`; each is computed once."
+
+    memory = 64 << 20       # bytes of spectra that are kept
+    budget = 12 << 20       # bytes of spectra in a page
+
     def reads(self, i: int, step: int | None) -> dict[str, tuple[tuple, Any]]:
         "Key and reader of the arrays of run `i` at a step, by name: the newest that is not later."
         found = {name: ((i, name, 0), lambda array=self.arrays[i][name]: array)
@@ -242,19 +261,6 @@ class SweepSpectra(LiveView):
             if self._bytes > self.memory: self._known, self._bytes = {}, 0
             self._known[key], self._bytes = made, self._bytes + made["values"].nbytes + 1000
         return self._known[key]
-
-    def recorded_numbers(self, i: int, step: int | None = None) -> dict[str, float]:
-        "The numbers of run `i` at a step: of each name the newest that is not later."
-        if i in self.arrays:
-            chosen = self.arrays[i].items()
-            wanted = [n for n, v in chosen if np.ndim(v) == 0 and (self.numbers is None or n in self.numbers)]
-            return {name: float(self.arrays[i][name]) for name in wanted}
-        found, history = {}, self.histories[i]
-        for name in self.scores(history):
-            steps, values = history[name].steps, history[name].values
-            k = len(values) - 1 if step is None else int(np.searchsorted(steps, step, "right")) - 1
-            if k >= 0: found[name] = float(values[k])
-        return found
 
 # %% ../../nbs/07k_sweep.ipynb #1382106d
 class SweepState(SweepSpectra):
@@ -293,6 +299,10 @@ class SweepState(SweepSpectra):
         "The settings of a run as one line."
         return " · ".join(f"{setting.name} {setting.labels[k]}"
                           for setting, k in zip(self.settings, self.at_of[run], strict=True))
+
+# %% ../../nbs/07k_sweep.ipynb #a6d30a03
+class SweepAlong(SweepState):
+    "How the numbers of a sweep move along one of its settings."
 
     def row(self, setting: int | None = None) -> list[int]:
         "The runs that differ from the shown one in one setting only, along it."
@@ -339,8 +349,8 @@ def drawn_values(
     if covariance: s = s**2 / max(rows - ddof, 1)
     return s / s[0] if largest and len(s) and s[0] > 0 else s
 
-
-class SweepPage(SweepState):
+# %% ../../nbs/07k_sweep.ipynb #1badadaf
+class SweepPage(SweepAlong):
     "The frames of `SpectrumSweep`, and its pages."
 
     def picture(self, k: int) -> dict[str, Any]:

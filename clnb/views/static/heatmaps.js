@@ -25,7 +25,7 @@ class HeatmapView {
     const toggle = (label, key) => checkbox(label, this.set[key], (on) => { this.set[key] = on; stage.redraw(); });
     this.buttons = o.groups.map((group) => make("button", { type: "button", onclick: () => this.show(group) }, group));
     if (o.groups.length > 1) stage.tools.append(make("span", { className: "clnb-modes", role: "group", "aria-label": "which group is shown" }, ...this.buttons));
-    stage.tools.append(toggle("signed", "signed"), toggle("log colours", "log"), make("span", { className: "clnb-note" }, "no colour: exactly zero"));
+    stage.tools.append(toggle("signed", "signed"), toggle("log colours", "log"), make("span", { className: "clnb-note" }, "hatched: exactly zero"));
     this.say = whisper(stage);
     const { canvas } = stage;
     stage.listen("change:group", () => stage.redraw());
@@ -53,7 +53,7 @@ class HeatmapView {
   draw(frame) {
     const { stage } = this;
     this.buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(stage.options.groups[i] === this.group)));
-    const names = frame.names ?? [], wide = stage.width >= 560, across = wide ? Math.min(3, Math.max(names.length, 1)) : 1, tall = 300;
+    const names = frame.names ?? [], across = Math.max(1, Math.min(names.length, 3, Math.floor(stage.width / 280))), tall = 300;
     const height = `${Math.max(1, Math.ceil(names.length / across)) * tall}px`;
     if (stage.canvas.style.height !== height) { stage.canvas.style.height = height; stage.fit(); }
     this.scales = frame.scales ?? {};
@@ -97,6 +97,7 @@ class HeatmapView {
     ctx.fillText(cut(ctx, map.name, wide + 50), left, top - 21);
     ctx.font = "11px system-ui, sans-serif";
     ctx.fillText(cut(ctx, map.text, wide + 56), left, top - 7);
+    this.hatch(box);
     ctx.imageSmoothingEnabled = false;
     ctx.drawImage(this.cells(box), left, top, wide, bottom - top);
     ctx.strokeStyle = faint; ctx.lineWidth = 1;
@@ -104,6 +105,18 @@ class HeatmapView {
     this.bars(box);
     this.labels(box);
     this.scale(box);
+    ctx.restore();
+  }
+
+  /** What shows through where a value is exactly zero. */
+  hatch({ left, right, top, bottom }) {
+    const { ctx, faint } = this.stage, tall = bottom - top;
+    ctx.save();
+    ctx.beginPath(); ctx.rect(left, top, right - left, tall); ctx.clip();
+    ctx.strokeStyle = faint; ctx.globalAlpha = 0.3; ctx.lineWidth = 1;
+    ctx.beginPath();
+    for (let x = left - tall; x < right; x += 7) { ctx.moveTo(x, bottom); ctx.lineTo(x + tall, top); }
+    ctx.stroke();
     ctx.restore();
   }
 
@@ -150,7 +163,7 @@ class HeatmapView {
     for (const box of this.boxes) {
       const [n, d] = box.values.shape, share = (x - box.left) / (box.right - box.left);
       if (share < 0 || share >= 1) continue;
-      if (y >= box.top && y < box.bottom) return { name: box.map.name, i: Math.floor(((y - box.top) / (box.bottom - box.top)) * n), j: Math.floor(((share * box.map.shape[1]) / box.map.block[1]) * 1) };
+      if (y >= box.top && y < box.bottom) return { name: box.map.name, i: Math.floor(((y - box.top) / (box.bottom - box.top)) * n), j: Math.floor((share * box.map.shape[1]) / box.map.block[1]) };
       if (y >= box.low - 4 && y < box.base + 4) return { name: box.map.name, i: -1, j: Math.min(Math.floor((share * box.map.shape[1]) / box.map.block[1]), d - 1) };
     }
     return null;
