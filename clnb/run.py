@@ -510,6 +510,8 @@ class Pairs:
     anchor_views: Tensor | None = None      # [A, ch, H, W]
 
     def __post_init__(self) -> None:
+        for name in ("views", "anchor_views"):      # of vectors there are no pictures
+            if (seen := getattr(self, name)) is not None and seen.ndim != 4: object.__setattr__(self, name, None)
         table = tuple(self.similarity.shape)
         for name in ("probability", "weight", "pull", "positive", "agrees"):
             if (part := getattr(self, name)) is not None and tuple(part.shape) != table:

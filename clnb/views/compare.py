@@ -485,10 +485,11 @@ class Compare(Board):
         if k < 1: raise ValueError(f"k is a number of neighbours, at least 1; got {k}")
         names = tuple(str(name) for name in names)
         if len(names) != 2 or names[0] == names[1]: raise ValueError(f"names are two different texts, got {names}")
+        inputs = getattr(images, "images", images)
         images, labels, classes = parts_of(images, labels, classes)
         numbers, classes = (None, classes) if labels is None else class_numbers("labels", labels, classes)
         how = {"layer": layer, "transform": transform}
-        sides = [sided(thing, name, images, series, how) for thing, name in zip((a, b), names, strict=True)]
+        sides = [sided(thing, name, inputs, series, how) for thing, name in zip((a, b), names, strict=True)]
         self.pairing = Pairing(*sides, numbers, k, seed)
         given = {"images": images, "labels": numbers, "classes": classes}
         self.check(given)

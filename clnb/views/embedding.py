@@ -20,7 +20,7 @@ import traitlets
 
 from ..core import Picture
 from ..layouts import KINDS, Layout, Neighbours, Trust, density, layout, trust, worker
-from .base import View, host, message, packed, pixels
+from .base import View, drawable, host, message, packed, pixels
 from .pictures import OfSeries, column, image_atlas, quantised
 
 # %% ../../nbs/07e_embedding.ipynb #14e6d09a
@@ -425,7 +425,7 @@ class Embedding(Still, View):
         if hasattr(images, "images"):
             labels = images.labels if labels is None else labels
             classes = images.classes if classes is None else classes
-            images = images.images
+            images = drawable(images.images)
         history = points_or_features if hasattr(points_or_features, "names") else None
         self.source, self.space = (None if history is not None else self.matrix(points_or_features)), None
         if (space := features if features is not None else space) is not None: self.space = self.matrix(space)

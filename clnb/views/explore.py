@@ -21,7 +21,7 @@ from ..data import from_folder
 from ..layouts import some_rows
 from ..metrics import weighted_knn
 from ..recorder import features_by, is_model, moved, open_history
-from .base import Board, Selection, SubsetBar, host, is_history, pixels
+from .base import Board, Selection, SubsetBar, drawable, host, is_history, pixels
 from .embedding import Embedding, table_columns
 from .linked import ClassTable, Confusion, Gallery, Neighbours, class_numbers
 from .live import Spectrum
@@ -93,7 +93,8 @@ def images_in(source: Any, labels: Any, classes: Any, size: int | None = None) -
     if source is None: return Found(labels=labels, classes=classes)
     if hasattr(source, "images"):
         known = {name: getattr(source, name, None) for name in ("labels", "classes")}
-        found = Found(images=source.images, **known)
+        pictures = drawable(source.images)
+        found = Found(images=pictures, inputs=source.images if pictures is None else None, **known)
     elif hasattr(source, "shape"): found = Found(images=source)
     elif isinstance(source, (list, tuple)) and len(source) and not isinstance(source[0], (tuple, list)):
         found = Found(images=torch.stack([torch.as_tensor(np.asarray(x)) for x in source]))
@@ -138,6 +139,7 @@ def find(
     if is_history(thing): return replace(rest, history=thing, what=how.get("layer") or "embedding")
     if hasattr(thing, "images") or not hasattr(thing, "shape") or len(thing.shape) > 2:
         found = images_in(thing, labels, classes, size)
+        if found.images is None: return replace(found, features=features_in(found.inputs), what="vectors")
         return replace(found, features=as_rows(found.images), what="pixels")
     return replace(rest, features=features_in(thing))
 

@@ -15,7 +15,7 @@ import torch
 
 from ..core import PALETTE, Picture, generator
 from ..recorder import undisturbed
-from .base import View, host, packed, pixels
+from .base import View, drawable, host, packed, pixels
 from .live import label_numbers
 from .pictures import image_atlas
 
@@ -212,8 +212,8 @@ class PairParts(PairSource):
         seen, anchors = self.piece("views", 0), self.piece("anchor_views", 0)
         if seen is None or len(seen) != len(table.candidates): return None
         seen = pixels(seen, None, 96)
-        if anchors is None and self.images is not None and (table.anchors >= 0).all():
-            anchors = self.images[table.anchors]
+        if anchors is None and self.pictures is not None and (table.anchors >= 0).all():
+            anchors = self.pictures[table.anchors]
         anchors = seen[:0] if anchors is None else pixels(anchors, None, 96)
         return [seen, anchors if anchors.shape[1:] == seen.shape[1:] else seen[:0]]
 
@@ -239,7 +239,7 @@ class PairParts(PairSource):
         "For every candidate and anchor the number of its picture: among the views, or the images; −1 for none."
         both = self.pictured(table)
         if both is None:
-            count = 0 if self.images is None else len(self.images)
+            count = 0 if self.pictures is None else len(self.pictures)
             return [np.where(rows < count, rows, -1) for rows in (table.candidates, table.anchors)]
         anchors = np.arange(len(table.anchors))
         return [np.arange(len(both[0])), np.where(anchors < len(both[1]), len(both[0]) + anchors, -1)]
@@ -247,7 +247,7 @@ class PairParts(PairSource):
     def tiles(self, rows: Sequence[int]) -> np.ndarray:
         "Pictures by number."
         both = self.pictured(self.table(-1))
-        return pixels(self.images, rows, 96) if both is None else np.concatenate(both)[np.asarray(rows, np.int64)]
+        return pixels(self.pictures, rows, 96) if both is None else np.concatenate(both)[np.asarray(rows, np.int64)]
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["ask"] == "images": return {"images": packed(self.tiles(question["rows"]))}
@@ -257,7 +257,7 @@ class PairParts(PairSource):
         table = self.table(-1)
         if table is None: return {}
         if (both := self.pictured(table)) is not None: return image_atlas(np.concatenate(both), sum(map(len, both)))
-        return {} if self.images is None else image_atlas(self.images, min(len(self.images), 20_000))
+        return {} if self.pictures is None else image_atlas(self.pictures, min(len(self.pictures), 20_000))
 
     def kept(self, frames: int) -> list[int]:
         table = self.table(-1)
@@ -347,7 +347,7 @@ class PairStill(PairAsked):
             axes.text(0, y, f" {table.pull[at, j]:.2g}", fontsize=7, va="center", color=ink)
         axes.set_yticklabels([names[j].replace("$", r"\$")[:16] for j in columns], fontsize=7)
         for y, column in enumerate(columns):
-            if tiles[column] < 0 or (self.images is None and self.pictured(table) is None): continue
+            if tiles[column] < 0 or (self.pictures is None and self.pictured(table) is None): continue
             x = self.tiles([tiles[column]])[0]
             picture = axes.inset_axes([0.88, 1 - (y + 0.95) / len(columns), 0.12, 0.9 / len(columns)])
             picture.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
@@ -372,9 +372,10 @@ class WhyPair(PairStill):
         if hasattr(images, "images"):
             labels = getattr(images, "labels", None) if labels is None else labels
             classes = getattr(images, "classes", None) if classes is None else classes
-            images = images.images
+            images, pictures = images.images, drawable(images.images)
+        else: pictures = images
         if by not in RANKINGS: raise ValueError(f"cannot rank by {by!r}; expected one of {', '.join(RANKINGS)}")
-        self.images, self.series, self.count = images, name, count
+        self.images, self.pictures, self.series, self.count = images, pictures, name, count      # vectors: no pictures
         self.labels, names = label_numbers(labels, classes)
         self._wish, self._followed, self._scope, self._album = None, None, "", 0
         history = self._open(source)
