@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['instance_selection_probability', 'prototype_selection_probability', 'select', 'hcsc_instance_loss',
-           'hcsc_prototype_loss', 'Forest', 'all_keys', 'PCL', 'HCSC', 'drawn']
+           'hcsc_prototype_loss', 'Forest', 'all_keys', 'PCL', 'HCSC', 'drawn', 'selection_report', 'choices']
 
 # %% ../../nbs/13_hcsc.ipynb #ae7de59f
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from ..core import recorded
 from ..data import Batch
 from ..losses import info_nce, unit
 from .moco import MoCo
-from ..run import looking
+from ..run import agreement, looking
 from ..trees import Tree, grow, hierarchical_kmeans
 
 # %% ../../nbs/13_hcsc.ipynb #fc662d2c
@@ -230,3 +230,42 @@ class HCSC(PCL):
 def drawn(probability: Tensor) -> Tensor:
     "Bernoulli draws as bool."
     return torch.rand_like(probability) < probability
+
+# %% ../../nbs/13_hcsc.ipynb #2c504bdf
+@torch.no_grad()
+def selection_report(
+    method: HCSC,           # with a tree
+    rows: Tensor,           # [N] int64 rows of the data that take the part of anchors
+    labels: Tensor,         # [N] their classes; compared with the classes that the queue remembers
+) -> dict[str, float]:      # for level l = 1 …: kept_l, false_kept_l, false_rate_l; and false_rate, without selection
+    "Shares of all and of false negatives that survive, and the share of false ones among what survives."
+    if method.tree is None: return {}
+    known = method.known_labels >= 0
+    false = (labels[:, None].to(known.device) == method.known_labels)[:, known]
+    found = {"false_rate": false.double().mean().item()}
+    for level, keep in enumerate(method.keep_probabilities(method.tree.assignments[:, rows]), 1):
+        keep = keep[:, known].double()
+        found |= {f"kept_{level}": keep.mean().item(), f"false_kept_{level}": keep[false].mean().item(),
+                  f"false_rate_{level}": (keep[false].sum() / keep.sum()).item()}
+    return found
+
+# %% ../../nbs/13_hcsc.ipynb #90d88f10
+@torch.no_grad()
+def choices(
+    method: HCSC,                       # with a tree; else there is nothing to choose, and the answer is empty
+    images: Tensor,                     # [A, …] anchors
+    labels: Tensor | None = None,       # [A] their classes, compared with those that the queue remembers
+    shown: int = 200,                   # newest keys of the queue
+) -> dict[str, Tensor]:                 # for `run.measure("choice", …)`, see below
+    "keep and kept [L, A, C], anchor_path [L, A], candidate_path [L, C], similarity and agrees [A, C], anchors [A]."
+    if method.tree is None: return {}
+    tree, count = method.tree, min(shown, len(method.queue))
+    newest = (method.pointer - 1 - torch.arange(count, device=method.queue.device)) % len(method.queue)
+    with looking(method): anchors = F.normalize(method.key(identity()(images)).float(), dim=1)
+    paths = [tree.path((rows @ tree.prototypes[0].T).argmax(1)) for rows in (anchors, method.queue[newest])]
+    keep = torch.stack(method.keep_probabilities(paths[0]))[:, :, newest]
+    there = torch.full((len(images),), -1) if labels is None else labels
+    return {"keep": keep, "kept": drawn(keep).to(torch.uint8), "anchor_path": paths[0], "candidate_path": paths[1],
+            "similarity": anchors @ method.queue[newest].T, "anchors": torch.arange(len(images)),
+            "candidate_rows": torch.full((count,), -1),
+            "agrees": agreement(there, method.known_labels[newest])}
