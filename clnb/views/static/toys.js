@@ -197,8 +197,10 @@ class Playground {
   rooms(shares, heights) {
     const { stage } = this, wide = stage.width >= 760, total = wide ? 290 : heights.reduce((a, b) => a + b, 0);
     if (Math.abs(total - stage.height) > 1) { stage.canvas.style.height = `${total}px`; stage.fit(); }
+    const left = 1 - shares.reduce((a, b) => a + b, 0);
     let x = 0, y = 0;
-    return shares.map((share, i) => {
+    return shares.map((given, i) => {
+      const share = given || left;
       const room = wide ? { x, y: 0, width: share * stage.width, height: total } : { x: 0, y, width: stage.width, height: heights[i] };
       x += room.width; y += room.height;
       return room;
@@ -207,8 +209,9 @@ class Playground {
 
   axesIn(room, settings) {
     const { stage } = this, { left = 46, right = 8, top = 24, bottom = 34 } = settings;
-    return new Axes(stage, { ...settings, left: room.x + left, right: stage.width - room.x - room.width + right, top: room.y + top,
+    const axes = new Axes(stage, { ...settings, left: room.x + left, right: stage.width - room.x - room.width + right, top: room.y + top,
       bottom: stage.height - room.y - room.height + bottom });
+    return Object.assign(axes, { room: left });
   }
 
   /** The label of the vertical axis stands at the panel, not at the edge of the canvas. */
@@ -220,7 +223,7 @@ class Playground {
     ctx.fillText(cut(ctx, title, axes.right - axes.left + 34), axes.left - 30, axes.top - 10);
     if (yLabel) {
       ctx.font = "11px system-ui, sans-serif"; ctx.textAlign = "center";
-      ctx.translate(axes.left - 36, (axes.top + axes.bottom) / 2); ctx.rotate(-Math.PI / 2); ctx.fillText(yLabel, 0, 0);
+      ctx.translate(axes.left - (axes.room ?? 46) + 8, (axes.top + axes.bottom) / 2); ctx.rotate(-Math.PI / 2); ctx.fillText(yLabel, 0, 0);
     }
     ctx.restore();
   }
@@ -238,11 +241,11 @@ class Playground {
   }
 
   shade(x, y, width, height, share) {
-    const { ctx } = this.stage;
+    const { ctx } = this.stage, ratio = window.devicePixelRatio || 1, snap = (v) => Math.round(v * ratio) / ratio, left = snap(x), top = snap(y);
     ctx.save();
-    ctx.globalAlpha = Math.max(0, Math.min(1, share));
+    ctx.globalAlpha = Math.max(0, Math.min(1, share || 0));
     ctx.fillStyle = this.dark ? PALETTE[5] : BLUE;
-    ctx.fillRect(x, y, width, height);
+    ctx.fillRect(left, top, snap(x + width) - left, snap(y + height) - top);     // whole pixels: no seams
     ctx.restore();
   }
 
@@ -265,7 +268,7 @@ class Playground {
   tell(words, more) {
     const { stage, settings } = this, text = words.filter(Boolean).join(" · ");
     if (this.readout.textContent !== text) this.readout.textContent = text;
-    stage.canvas.setAttribute("aria-label", `${stage.title.textContent} ${text}`);
+    stage.canvas.setAttribute("aria-label", `${stage.title.textContent}. ${text}`);
     const list = (v) => JSON.stringify(ArrayBuffer.isView(v) ? [...v] : v);
     Object.assign(stage.canvas.dataset, { shown: list(settings.shown.split(",").map(Number)), wanted: list(settings.want), known: settings.known.size,
       step: this.moments[this.k], note: settings.said, rank: this.rank, ...Object.fromEntries(Object.entries(more).map(([name, v]) => [name, list(v)])) });
@@ -329,6 +332,10 @@ class Augmentation extends Playground {
       const axes = this.axesIn(place, { x: [0.5, d + 0.5], y: [low * 1.08, high * 1.08], left: p ? 10 : 62, right: 4, xLabel: "rank" });
       if (p) axes.draw = this.bare;
       this.frame(axes, titles[p], p ? "" : "eigenvalue");
+      if (p === 2 && rows[p].some((v) => v < 0)) {
+        this.bar(axes.left + 6, axes.bottom - 12, 9, 8, true);
+        ctx.fillStyle = stage.ink; ctx.textAlign = "left"; ctx.textBaseline = "alphabetic"; ctx.fillText("negative", axes.left + 19, axes.bottom - 4);
+      }
       const width = ((axes.right - axes.left) / d) * 0.72, zero = axes.py(0);
       ctx.strokeStyle = stage.faint; ctx.lineWidth = 1; ctx.beginPath(); ctx.moveTo(axes.left, zero); ctx.lineTo(axes.right, zero); ctx.stroke();
       rows[p].forEach((v, i) => {
@@ -368,7 +375,7 @@ class Augmentation extends Playground {
     ctx.font = "11px system-ui, sans-serif";
     ends.forEach((values, i) => {
       if (values) values.forEach((v, r) => {
-        this.shade(left + i * w, top + r * h, w + 0.3, h + 0.3, v / highest);
+        this.shade(left + i * w, top + r * h, w, h, v / highest);
         this.spots.push({ x: left + i * w, y: top + r * h, width: w, height: h, pick: () => settings.choose(a, i), tip: () => [make("b", {}, settings.word(a, i)),
           `singular value ${r + 1} at the end: ${three(v)}`] });
       });
@@ -401,10 +408,12 @@ class TwoLayers extends Playground {
   constructor(stage) {
     super(stage);
     this.expected = "measured";
+    this.logTime = true;
     stage.tools.append(dropdown("dashed", Object.values(EXPECTED), EXPECTED.measured, (v) => {
       this.expected = Object.keys(EXPECTED).find((key) => EXPECTED[key] === v);
       stage.redraw();
     }));
+    stage.tools.append(checkbox("log time", true, (on) => { this.logTime = on; stage.redraw(); }));
     this.why = make("div", { className: "clnb-note", role: "status" });
     this.settings.note.after(this.why);
   }
@@ -418,7 +427,7 @@ class TwoLayers extends Playground {
     Object.assign(this, { width: d, layers });
     const why = this.reason(), first = this.row(now.s, k, 0), grown = first.filter((v) => v > 1).length, spectrum = this.row(now.spectrum);
     if (this.why.textContent !== why) this.why.textContent = why;
-    const [one, two, third] = this.rooms([0.29, 0.43, 0.28], [290, 270, 240]);
+    const [one, two, third] = this.rooms([Math.min(0.29, 310 / stage.width), 0, 0.27], [290, 270, 240]);
     const diagonal = now.a ? Array.from({ length: d }, (_, i) => this.row(now.a, k, i)[i]) : [];
     this.alignment(one);
     const ahead = this.trajectories(two);
@@ -454,7 +463,7 @@ class TwoLayers extends Playground {
     for (let r = 0; r < d; r++) {
       const values = this.row(now.a, k, r);
       values.forEach((v, c) => {
-        this.shade(left + c * cell, top + r * cell, cell + 0.3, cell + 0.3, v);
+        this.shade(left + c * cell, top + r * cell, cell, cell, v);
         this.spots.push({ x: left + c * cell, y: top + r * cell, width: cell, height: cell, tip: () => [make("b", {}, `|A| = ${v.toFixed(3)}`),
           `direction ${c + 1} of W1 (u), direction ${r + 1} of W2 (v)`, `singular values: ${three(this.row(now.s, k, 0)[c])} and ${three(this.row(now.s, k, 1)[r])}`] });
       });
@@ -468,7 +477,7 @@ class TwoLayers extends Playground {
     for (const v of ticks([0.5, d + 0.5], false)) if (v >= 1) ctx.fillText(String(v), left - 4, top + (v - 0.5) * cell);
     ctx.save(); ctx.translate(left - 26, top + side / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center"; ctx.fillText("direction of W2", 0, 0); ctx.restore();
     const key = left + side + 6, bar = 9;      // what the shades mean
-    for (let i = 0; i < 20; i++) this.shade(key, top + side - ((i + 1) * side) / 20, bar, side / 20 + 0.3, (i + 0.5) / 20);
+    for (let i = 0; i < 20; i++) this.shade(key, top + side - ((i + 1) * side) / 20, bar, side / 20, (i + 0.5) / 20);
     ctx.strokeRect(key, top, bar, side);
     ctx.textAlign = "left"; ctx.fillText("1", key + bar + 3, top + 5); ctx.fillText("0", key + bar + 3, top + side - 5);
   }
@@ -493,13 +502,14 @@ class TwoLayers extends Playground {
   trajectories(room) {
     const { stage, now, layers, moments, k } = this, { ctx } = stage, d = this.width, inks = [0, 1, 2, 4, 5, 9].map((i) => PALETTE[i]);
     const positive = now.s.filter((v) => v > 0 && Number.isFinite(v)), [low, high] = extent(positive);
-    const axes = this.axesIn(room, { x: [moments[0], moments.at(-1)], y: [Math.max(low / 1.5, high * 1e-7), high * 1.6], logY: true, xLabel: "training step", left: 54, right: 12 });
+    const log = this.logTime && moments.length > 2, begin = log ? moments[1] / 2 : moments[0], times = moments.map((m) => Math.max(m, begin));
+    const axes = this.axesIn(room, { x: [begin, moments.at(-1)], logX: log, y: [Math.max(low / 1.5, high * 1e-7), high * 1.6], logY: true, xLabel: "training step", left: 54, right: 12 });
     this.frame(axes, "singular values of the layers", "singular value");
     const path = (l, i) => Float32Array.from(moments, (_, m) => this.row(now.s, m, l)[i]), ahead = this.expectation();
     for (let l = 0; l < layers; l++) for (let i = 0; i < d; i++)
-      axes.line(moments, path(l, i), { color: inks[l % inks.length], width: (i === this.rank ? 2.5 : 0) + Math.max(0.9, 2.6 - 0.8 * l) });
-    for (const line of ahead) axes.line(moments, line, { color: stage.ink, width: 1.3, dash: [5, 4] });
-    axes.line([moments[k], moments[k]], [10 ** axes.y[0], 10 ** axes.y[1]], { color: stage.ink, width: 1 });
+      axes.line(times, path(l, i), { color: inks[l % inks.length], width: (i === this.rank ? 2.5 : 0) + Math.max(0.9, 2.6 - 0.8 * l) });
+    for (const line of ahead) axes.line(times, line, { color: stage.ink, width: 1.3, dash: [5, 4] });
+    axes.line([times[k], times[k]], [10 ** axes.y[0], 10 ** axes.y[1]], { color: stage.ink, width: 1 });
     ctx.textBaseline = "alphabetic"; ctx.textAlign = "right";
     let x = axes.right;
     const label = (text, ink) => { ctx.fillStyle = ink; ctx.fillText(text, x, axes.top - 10); x -= ctx.measureText(text).width + 8; };
@@ -539,7 +549,7 @@ class TwoLayers extends Playground {
   spectrum(room, values) {
     const { stage, now } = this, { ctx } = stage, d = this.width, start = this.row(now.spectrum, 0), ranks = Array.from({ length: d }, (_, i) => i + 1);
     const [low, high] = extent(now.spectrum.filter((v) => v > 0 && Number.isFinite(v)));
-    const axes = this.axesIn(room, { x: [0.5, d + 0.5], y: [Math.max(low, high * 1e-24) / 2, high * 2], logY: true, xLabel: "rank", left: 60, right: 8 });
+    const axes = this.axesIn(room, { x: [0.5, d + 0.5], y: [Math.max(low, high * 1e-24) / 2, high * 2], logY: true, xLabel: "rank", left: 66, right: 8 });
     this.frame(axes, "spectrum of the embedding", "σ of the covariance");
     axes.line(ranks, start, { color: stage.faint, width: 1 });
     axes.line(ranks, values, { color: BLUE, width: 1.6 });
