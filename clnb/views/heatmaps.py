@@ -212,9 +212,7 @@ class HeatmapStill(HeatmapPage):
 
     def _bars(self, axes: Any, norms: np.ndarray, highest: float) -> None:
         axes.bar(np.arange(len(norms)) + 0.5, norms, width=1, color=PALETTE[0])
-        if self.logs: axes.set_yscale("log")
-        low = (highest or 1) * 1e-6 if self.logs else 0
-        axes.set(xlim=(0, len(norms)), ylim=(low, 1.05 * (highest or 1)), xlabel=self.x, ylabel="norm")
+        axes.set(xlim=(0, len(norms)), ylim=(0, 1.05 * (highest or 1)), xlabel=self.x, ylabel="norm")
         axes.tick_params(labelsize=7)
 
 # %% ../../nbs/07l_heatmaps.ipynb #7142482f
@@ -229,7 +227,7 @@ class Heatmaps(HeatmapStill):
         x: str = "column",                      # what a column is, e.g. "channel"
         y: str = "row",                         # what a row is, e.g. "image"
         signed: bool = False,                   # draw signs, too; else magnitudes only; a switch changes it
-        log: bool = False,                      # logarithmic colours and bars; a switch changes it
+        log: bool = False,                      # logarithmic colours; a switch changes it
         cells: int = 120_000,                   # matrices with more cells are drawn in blocks
         title: str = "Heat maps",
     ) -> None:

@@ -113,7 +113,7 @@ class HeatmapView {
     const { ctx, faint } = this.stage, tall = bottom - top;
     ctx.save();
     ctx.beginPath(); ctx.rect(left, top, right - left, tall); ctx.clip();
-    ctx.strokeStyle = faint; ctx.globalAlpha = 0.3; ctx.lineWidth = 1;
+    ctx.strokeStyle = faint; ctx.globalAlpha = 0.45; ctx.lineWidth = 1;
     ctx.beginPath();
     for (let x = left - tall; x < right; x += 7) { ctx.moveTo(x, bottom); ctx.lineTo(x + tall, top); }
     ctx.stroke();
@@ -121,10 +121,10 @@ class HeatmapView {
   }
 
   bars({ map, left, right, low, base, norms }) {
-    const { ctx, faint } = this.stage, { log } = this.set, each = (right - left) / norms.length, most = this.scales[map.name].norm || 1;
+    const { ctx, faint } = this.stage, each = (right - left) / norms.length, most = this.scales[map.name].norm || 1;
     ctx.fillStyle = PALETTE[0];
     for (let j = 0; j < norms.length; j++) {
-      const t = norms[j] > 0 ? Math.max(0.01, log ? placeOn(norms[j], [most * 1e-6, most], true) : norms[j] / most) : 0;
+      const t = norms[j] > 0 ? Math.max(0.01, norms[j] / most) : 0;
       if (t) ctx.fillRect(left + j * each, base - t * (base - low), Math.max(each - (each > 4 ? 1 : 0), 0.7), t * (base - low));
     }
     ctx.strokeStyle = faint;
