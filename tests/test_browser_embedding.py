@@ -512,3 +512,32 @@ def test_very_many_points_move_in_part_and_rest_in_full(open_page, tmp_path):
     page.wait_for_function("() => +document.querySelector('.clnb').dataset.part < 0.5", timeout=5000)
     page.wait_for_function("() => document.querySelector('.clnb').dataset.part === '1'", timeout=5000)
     assert not sheet.problems()
+
+
+def test_landmarks_select_their_rows(open_page, tmp_path):
+    """Prototypes as diamonds: hover names one, a click selects its members, a switch hides them, also when rewound."""
+    x, labels, _ = cloud()
+    history, names = History(), np.stack([labels // 2, labels])           # two levels, coarse to fine
+    for step in range(3):
+        moved = x + 0.3 * step * np.random.default_rng(step).normal(size=x.shape)
+        vectors = np.stack([moved[row == g].mean(0) for row in names for g in range(row.max() + 1)])
+        parts = {"vectors": vectors, "level": np.array([0, 0, 1, 1, 1]), "index": np.array([0, 1, 0, 1, 2])}
+        history.record(10 * step, embedding=moved, hierarchy=names, **{f"prototypes.{k}": v for k, v in parts.items()})
+    view = Embedding(history, labels=labels, classes=CLASSES, landmarks="prototypes")
+    page = open_page(view.save(tmp_path / "landmarks.html")).page
+    assert data(page)["landmarks"] == "5"
+    box = page.locator("canvas.clnb-canvas").bounding_box()
+    found = {}
+    for y in np.linspace(0.05, 0.95, 60):
+        for x_ in np.linspace(0.05, 0.95, 60):
+            spot = (box["x"] + x_ * box["width"], box["y"] + y * box["height"])
+            page.mouse.move(*spot)
+            tip = page.locator(".clnb-tip").first
+            if tip.is_visible() and "landmark" in tip.inner_text(): found[tip.inner_text().split("\n")[0]] = spot
+        if "landmark: level 2, number 1" in found: break
+    page.mouse.click(*found["landmark: level 2, number 1"])
+    page.wait_for_timeout(150)
+    assert f"{(labels == 1).sum()} selected" in page.locator(".clnb-tools").inner_text()
+    page.get_by_label("landmarks").uncheck()
+    page.wait_for_timeout(150)
+    assert data(page)["landmarks"] == "0"

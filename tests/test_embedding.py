@@ -11,7 +11,7 @@ from clnb.layouts import Layout, nearest, trust
 from clnb.run import History
 from clnb.views import embedding
 from clnb.views.base import Selection
-from clnb.views.embedding import Embedding, Layouts, table_columns
+from clnb.views.embedding import Embedding, Layouts, between_rows, table_columns
 
 
 def rng(seed=0):
@@ -313,3 +313,32 @@ def test_degenerate_clouds(points):
     view = Embedding(points, labels=np.zeros(len(points), int))
     assert "error" not in view.frame and view.static()._repr_png_()[:4] == b"\x89PNG"
     assert f"{len(points)} points" in view.frame["note"]
+
+
+def test_landmarks_lie_between_their_nearest_rows():
+    """On a row: there; between two: between; missing rows carry nothing; a wrong width is named."""
+    rng = np.random.default_rng(0)
+    space, points = rng.normal(size=(50, 6)), rng.normal(size=(50, 2)).astype(np.float32)
+    points[7] = np.nan
+    found = between_rows(space[[3, 7]], space, points)
+    assert np.allclose(found[0], points[3], atol=1e-4) and np.isfinite(found).all()
+    line, places = np.arange(10.0)[:, None], np.stack([np.arange(10.0), np.zeros(10)], 1)
+    assert np.allclose(between_rows(np.array([[4.5]]), line, places, k=2), [[4.5, 0]], atol=1e-5)
+    assert np.allclose(between_rows(np.array([[4.2]]), line, places, k=1), [[4, 0]])
+    with pytest.raises(ValueError, match=r"landmarks must be \[m, 6\]"): between_rows(np.ones((2, 5)), space, points)
+
+
+def test_landmarks_of_a_history_follow_its_steps():
+    """The newest recorded ones at or before the step that is shown; none before the first."""
+    history, rng = History(), np.random.default_rng(0)
+    x = rng.normal(size=(30, 4))
+    for step in (0, 5, 10):
+        more = {} if step == 0 else {"prototypes.vectors": x[:step], "prototypes.level": np.zeros(step)}
+        history.record(step, embedding=x, **more)
+    view = Embedding(history, landmarks="prototypes")
+    counts = []
+    for k in range(3):
+        found = view.picture(k).get("landmarks")
+        counts.append(0 if found is None else found["places"]["shape"][0])
+    assert counts == [0, 5, 10] and view.static()
+    assert Embedding(x, landmarks=x[:2]).picture(-1)["landmarks"]["places"]["shape"] == [2, 2]

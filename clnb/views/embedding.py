@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'SLOW', 'Placed', 'mark_of', 'reason', 'Layouts', 'table_columns', 'columns_of', 'rows_in', 'Placing',
-           'Answering', 'Still', 'still_points', 'Embedding']
+           'between_rows', 'Landmarks', 'Answering', 'Still', 'still_points', 'Embedding']
 
 # %% ../../nbs/07e_embedding.ipynb #b1097d86
 import hashlib
@@ -233,8 +233,56 @@ class Placing(OfSeries):
         shown = self.layouts.done.get(self.kind, {})
         return {step: shown[step].made.drift for step in sorted(shown) if shown[step].made.drift is not None}
 
-# %% ../../nbs/07e_embedding.ipynb #188010ad
-class Answering(Placing):
+# %% ../../nbs/07e_embedding.ipynb #d7059705
+def between_rows(
+    landmarks: np.ndarray,      # [m, d] in the space of `space`
+    space: np.ndarray,          # [n, d]
+    points: np.ndarray,         # [n, 2] a layout of these rows; NaN where missing
+    k: int = 5,                 # rows that carry a landmark
+) -> np.ndarray:                # [m, 2] float32
+    "Places of landmarks among the nearest rows, weighted by their inverse squared distance."
+    if landmarks.ndim != 2 or landmarks.shape[1] != space.shape[1]:
+        raise ValueError(f"landmarks must be [m, {space.shape[1]}] as the rows are, got {list(landmarks.shape)}")
+    known = np.isfinite(points).all(1)
+    rows = space[known].astype(np.float64)
+    squared = (rows**2).sum(1) - 2 * landmarks @ rows.T + (landmarks.astype(np.float64)**2).sum(1)[:, None]
+    near = np.argpartition(squared, min(k, len(rows)) - 1, 1)[:, :k]
+    weight = 1 / np.maximum(np.take_along_axis(squared, near, 1), 1e-9)
+    return ((points[known][near] * weight[..., None]).sum(1) / weight.sum(1, keepdims=True)).astype(np.float32)
+
+
+class Landmarks(Placing):
+    "The landmarks of a frame: where they are, of which level, and which rows belong to them."
+
+    def series_at(self, name: str, step: int) -> np.ndarray | None:
+        "What was recorded under a name at a step or last before it."
+        if self.history is None or name not in self.history.names(): return None
+        before = int(np.searchsorted(self.history[name].steps, step, "right")) - 1
+        return self.history[name].frame(before) if before >= 0 else None
+
+    def marked_places(self, placed: Placed) -> dict[str, Any]:
+        "What the page gets of the landmarks; nothing where there are none."
+        given, step = self.landmarks, placed.step
+        found = given
+        if isinstance(given, str):
+            found = self.series_at(f"{given}.vectors", step)
+            if found is None: found = self.series_at(given, step)
+        if found is None or not len(found): return {}
+        space = self.full(-1 if self.history is None else int(np.searchsorted(self.recorded(), step)))
+        level = self.series_at(f"{given}.level", step) if isinstance(given, str) else None
+        index = self.series_at(f"{given}.index", step) if isinstance(given, str) else None
+        groups = self.series_at("hierarchy", step) if level is not None else None
+        found = {"places": packed(between_rows(found, space, placed.points), "float32"),
+                 "level": packed(np.zeros(len(found)) if level is None else level, "uint8"),
+                 "index": packed(np.arange(len(found)) if index is None else index, "uint32")}
+        return {"landmarks": found if groups is None else {**found, "groups": packed(groups, "int32")}}
+
+    def frame_of(self, placed: Placed, kind: str, step: int) -> dict[str, Any]:
+        "The places of a layout and of the landmarks in it."
+        return {**super().frame_of(placed, kind, step), **self.marked_places(placed)}
+
+# %% ../../nbs/07e_embedding.ipynb #e88c0045
+class Answering(Landmarks):
     "What an `Embedding` answers to its page."
 
     name, size = "embedding", (5.6, 3.6)
@@ -371,6 +419,11 @@ class Still(Answering):
         if placed is None: return
         col = next((c for c in self.columns if c["name"] == self.options["colour_by"]), (self.columns or [None])[0])
         still_points(figure, axes, placed.points, col)
+        if found := self.marked_places(placed).get("landmarks"):
+            spots, level = (np.frombuffer(found[name]["bytes"], kind)
+                            for name, kind in (("places", "f4"), ("level", "u1")))
+            axes.scatter(*spots.reshape(-1, 2).T, s=20 + 30 * (level.max() - level), marker="D", c="none",
+                         edgecolors="k", linewidths=0.9)
         if placed.made.kind == "pca" and placed.made.spread is not None:      # as in the page: a collapse is a dot
             reach = 1.05 * max(0.25, float(np.nanmax(np.abs(placed.points))))
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
@@ -421,6 +474,7 @@ class Embedding(Still, View):
         layout: str | None = None,                  # "pca", "umap", "tsne", "first two"; None: PCA, or points as given
         renderer: str = "auto",                     # "webgl", "canvas"; "auto": WebGL on a graphics card
         space: Any = None,                          # the same as `features`
+        landmarks: Any = None,                      # [m, d] further vectors of that space, or the name of their series
     ) -> None:
         if hasattr(images, "images"):
             labels = images.labels if labels is None else labels
@@ -430,6 +484,7 @@ class Embedding(Still, View):
         self.source, self.space = (None if history is not None else self.matrix(points_or_features)), None
         if (space := features if features is not None else space) is not None: self.space = self.matrix(space)
         self.images, self.series, self.neighbours, self.layouts = images, name, neighbours, Layouts(self._came)
+        self.landmarks = landmarks if landmarks is None or isinstance(landmarks, str) else self.matrix(landmarks)
         self._judged, self._believed, self._kept = -1e9, None, []
         self._counting, self._density, self._bank = None, None, None
         self._all_judged = history is None
@@ -440,6 +495,7 @@ class Embedding(Still, View):
         super().__init__(history, title=title or (f"Embedding: {name}" if history is not None else "Embedding"),
                          height=height, columns=self.columns, colour_by=colour_by, images=images is not None,
                          neighbours=neighbours, layouts=list(self.kinds), renderer=renderer,
+                         landmarks=landmarks is not None,
                          trails=history is not None, density=not plane or self.space is not None)
         self.observe(lambda _: self._came(), "kind")
         if history is None: self.observe(self._drawn_once, "drawn")

@@ -880,7 +880,9 @@ class Picking {
 
   release(event) {
     if (!this.start) return;
-    const { stage, track } = this.cloud, row = this.moved ? -1 : this.closest(this.start);
+    const { stage, track } = this.cloud;
+    if (!this.moved && this.cloud.landmarks.click(this.start)) return this.drop();
+    const row = this.moved ? -1 : this.closest(this.start);
     if (row >= 0 || (this.moved && this.drag !== "move")) {
       const mask = new Uint8Array(track.n);
       if (event.ctrlKey || event.metaKey) for (const one of stage.selection) mask[one] = 1;
@@ -921,6 +923,7 @@ class Picking {
   }
 
   hover(event, spot) {
+    if (this.cloud.landmarks.hover(event, spot)) return;
     const row = this.closest(spot);
     if (row < 0) this.cloud.tooltip.hide();
     else this.cloud.tooltip.show(row, { clientX: event.clientX, clientY: event.clientY });
@@ -945,6 +948,74 @@ class Picking {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------- landmarks
+
+/** Prototypes and the like: diamonds, larger on coarser levels; hover names them, a click selects their rows. */
+class Landmarks {
+  constructor(cloud) { Object.assign(this, { cloud, on: true, over: -1, spots: [], level: [], levels: 0 }); }
+
+  take(frame) {
+    const { landmarks: found } = frame;
+    if (found === this.found) return;
+    Object.assign(this, { found, over: -1, places: unpack(found?.places) ?? new Float32Array(0), level: unpack(found?.level) ?? [],
+      index: unpack(found?.index) ?? [], groups: found?.groups ? unpack(found.groups) : null });
+    this.levels = this.level.length ? Math.max(...this.level) + 1 : 0;
+  }
+
+  draw(frame) {
+    this.take(frame);
+    const { camera, stage: { ctx, ink, root } } = this.cloud;
+    this.spots = this.on ? Array.from(this.level, (_, i) => camera.toScreen([this.places[2 * i], this.places[2 * i + 1]])) : [];
+    root.dataset.landmarks = this.spots.length;
+    this.spots.forEach(([x, y], i) => {
+      const r = 4 + 2.5 * (this.levels - 1 - this.level[i]) + (i === this.over ? 3 : 0);
+      ctx.beginPath();
+      for (const [a, b] of [[0, -r], [r, 0], [0, r], [-r, 0]]) ctx.lineTo(x + a, y + b);
+      ctx.closePath();
+      Object.assign(ctx, { strokeStyle: ink, lineWidth: i === this.over ? 2.5 : 1.2 });
+      ctx.stroke();
+    });
+  }
+
+  /** The landmark at a spot of the screen, coarse ones first; −1 for none. */
+  at([x, y]) {
+    let best = -1, least = 10;
+    this.spots.forEach(([a, b], i) => {
+      const far = Math.hypot(a - x, b - y);
+      if (far < least) { least = far; best = i; }
+    });
+    return best;
+  }
+
+  rows(i) {
+    if (!this.groups) return null;
+    const n = this.cloud.track.n, from = this.level[i] * n, found = [];
+    for (let row = 0; row < n; row++) if (this.groups[from + row] === this.index[i]) found.push(row);
+    return Uint32Array.from(found);
+  }
+
+  say(i) {
+    const rows = this.rows(i), name = `${this.levels > 1 ? `level ${this.level[i] + 1}, ` : ""}number ${this.index[i]}`;
+    return [`landmark: ${name}`, ...(rows ? [`${many(rows.length)} of the points; click selects them`] : [])];
+  }
+
+  /** Is the mouse over a landmark? Then say so. */
+  hover(event, spot) {
+    const over = this.at(spot), { stage, tooltip } = this.cloud;
+    if (over !== this.over) { this.over = over; stage.redraw(); }
+    if (over < 0) return false;
+    tooltip.hide();
+    stage.showTip(event, ...this.say(over).map((words) => make("div", {}, words)));
+    return true;
+  }
+
+  click(spot) {
+    const i = this.at(spot), rows = i >= 0 ? this.rows(i) : null;
+    if (rows) this.cloud.select(rows);
+    return Boolean(rows);
+  }
+}
+
 // ---------------------------------------------------------------------------------------------------- the view
 
 class Cloud {
@@ -962,7 +1033,9 @@ class Cloud {
     this.search = new Search(this);
     this.thumbs = new Thumbs(this);
     this.trails = new Trails(this);
-    const toggles = [[options.images, this.thumbs, "images", "pictures in place of points when few are on the screen"],
+    this.landmarks = new Landmarks(this);
+    const toggles = [[options.landmarks, this.landmarks, "landmarks", "prototypes and the like, between their nearest points"],
+      [options.images, this.thumbs, "images", "pictures in place of points when few are on the screen"],
       [options.trails, this.trails, "trails", "where points have been in the last frames"]];
     for (const [there, part, label, title] of toggles) {
       if (!there) continue;
@@ -993,7 +1066,7 @@ class Cloud {
     const carried = this.stage.alone && frame.layout !== this.kind && this.stage.model.get("atlas")?.layouts?.[this.kind];
     if (!carried) return frame;
     const far = (step) => Math.abs(+step - (frame.step ?? 0)), [best] = Object.keys(carried).sort((a, b) => far(a) - far(b));
-    return { ...frame, ...carried[best] };
+    return { ...frame, landmarks: undefined, ...carried[best] };
   }
 
   accept(frame) {
@@ -1091,6 +1164,7 @@ class Cloud {
       radius: base * Math.min(2, camera.zoom ** 0.3), strength: this.strength });
     const thumbs = moving && n > 100_000 ? 0 : this.thumbs.draw(clock - (this.stirred ?? -1e9) < 100);
     this.trails.draw(frame);
+    this.landmarks.draw(frame);
     this.overlay();
     if (!n) stage.say(frame.note ?? "no points");
     stage.canvas.setAttribute("aria-label", `${stage.options.title}: ${many(n)} points, ${frame.layout ?? ""}`
