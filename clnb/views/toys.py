@@ -7,7 +7,7 @@ __all__ = ['LABELS', 'ORDERED', 'RATES', 'NOISES', 'values_of', 'place_of', 'ear
            'Sweeps', 'Playground', 'noisy_share', 'cause', 'collapsed', 'standing', 'AugmentationPlayground',
            'aligned_growth', 'aligned_from', 'growing', 'reason', 'TwoLayerPlayground']
 
-# %% ../../nbs/07d_toys.ipynb #adcfd666
+# %% ../../nbs/07d_toys.ipynb #eac032db
 import itertools
 import threading
 import warnings
@@ -24,7 +24,7 @@ from .. import toys
 from ..core import PALETTE, Picture, at_scale, on_one_core
 from .base import View, message, packed
 
-# %% ../../nbs/07d_toys.ipynb #8aae2cc9
+# %% ../../nbs/07d_toys.ipynb #0ee62126
 LABELS = {"noise": "noise amplitude", "noisy": "noisy dimensions", "decay": "initial decay", "layers": "layers L",
           "relu": "ReLU between layers", "rate": "learning rate"}
 ORDERED = (int, float, np.number)
@@ -51,7 +51,7 @@ def place_of(
         if known == value or (isinstance(value, float) and np.isclose(known, value, rtol=1e-9)): return i
     raise ValueError(f"{name} is one of {', '.join(map(str, values))}; got {value!r}")
 
-# %% ../../nbs/07d_toys.ipynb #136f025c
+# %% ../../nbs/07d_toys.ipynb #f0e47453
 def early(
     count: int,     # recorded steps
     frames: int,    # to keep, at most
@@ -80,7 +80,7 @@ def runs_in(
         setting = {name: values[i] for (name, values), i in zip(toy.axes.items(), place, strict=True)}
         yield setting, {key: value[(slice(None), *place)] for key, value in host.items()}
 
-# %% ../../nbs/07d_toys.ipynb #a1f1633d
+# %% ../../nbs/07d_toys.ipynb #d660706a
 def of(
     toy: Any,           # `clnb.toys.Toy`, [T, *S]
     name: str,          # of a setting
@@ -97,7 +97,7 @@ def axes_of(
     return {name: toy.axes.get(name) or (toy.settings[name],) for name in (*LABELS, "loss", "seed")
             if name in toy.axes or name in toy.settings}
 
-# %% ../../nbs/07d_toys.ipynb #33c40320
+# %% ../../nbs/07d_toys.ipynb #08169543
 class Sweeps:
     "What a playground has computed: records by setting, and a thread that integrates what is asked for."
 
@@ -157,7 +157,7 @@ class Sweeps:
         return {",".join(map(str, key)): {name: packed(array) for name, array in self.records[key].items()}
                 for key in list(keys)}
 
-# %% ../../nbs/07d_toys.ipynb #79602511
+# %% ../../nbs/07d_toys.ipynb #70f4e8a2
 class Playground(Sweeps, View):
     "A toy with sliders: known settings are shown at once, others are integrated while the nearest is shown."
 
@@ -251,7 +251,7 @@ class Playground(Sweeps, View):
         self._jobs = []
         super().close()
 
-# %% ../../nbs/07d_toys.ipynb #14e96c30
+# %% ../../nbs/07d_toys.ipynb #53f29a6c
 def noisy_share(
     directions: Tensor,     # [..., d, K] unit vectors as columns
     noisy: Tensor,          # [...] how many of the last coordinates are noisy
@@ -275,7 +275,7 @@ def cause(
     return {"loss": toy.loss, "sigma": sigma, "share": noisy_share(vh.mT, noisy), "x": eigen, "part": part,
             "s0": toy.eigenvalues("s0"), "s1": toy.eigenvalues("s1"), "xshare": noisy_share(u, noisy)}
 
-# %% ../../nbs/07d_toys.ipynb #a7611a7e
+# %% ../../nbs/07d_toys.ipynb #fb8f7c65
 def collapsed(
     sigma: np.ndarray,  # [..., d] singular values, largest first
     clean: int,         # how many dimensions have no noise
@@ -284,7 +284,7 @@ def collapsed(
     top = np.median(sigma[..., : max(clean, 1)], axis=-1, keepdims=True)
     return (sigma < top / 2).sum(-1)
 
-# %% ../../nbs/07d_toys.ipynb #79236c3e
+# %% ../../nbs/07d_toys.ipynb #cbcfd9ca
 def _sketch_cause(figure: Picture, record: Mapping[str, np.ndarray], k: int, step: int, clean: int) -> None:
     "Panels of `AugmentationPlayground.static()`."
     rank, gone = np.arange(1, record["sigma"].shape[-1] + 1), collapsed(record["sigma"][k], clean)
@@ -305,7 +305,7 @@ def _sketch_cause(figure: Picture, record: Mapping[str, np.ndarray], k: int, ste
         axes.axhline(0, color="0.5", lw=0.8)
         axes.set_ylim(limits[0] * 1.05, limits[1] * 1.05)
 
-# %% ../../nbs/07d_toys.ipynb #206e3b40
+# %% ../../nbs/07d_toys.ipynb #bb6b5d9e
 def standing(
     axes: Mapping[str, Any],            # values of each slider
     usual: Mapping[str, Any],           # where it stands, when it has that value
@@ -319,7 +319,7 @@ def standing(
               for name, values in known.items()}
     return {**middle, **(start or {})}
 
-# %% ../../nbs/07d_toys.ipynb #ee0da82a
+# %% ../../nbs/07d_toys.ipynb #e274b51c
 RATES = {"sqdist": 0.1, "dot": 0.004}    # of 1,000 steps; longer runs take smaller steps
 NOISES = (0.01, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 
@@ -365,7 +365,7 @@ class AugmentationPlayground(Playground):
         clean = record["sigma"].shape[-1] - self.settings["noisy"]
         _sketch_cause(figure, record, k, self.stops[k], clean)
 
-# %% ../../nbs/07d_toys.ipynb #daa67b51
+# %% ../../nbs/07d_toys.ipynb #0d078d93
 def aligned_growth(
     s: np.ndarray,          # [T, ..., L, d] measured singular values
     c: np.ndarray,          # [T, ..., d] measured growth rates c_k
@@ -382,7 +382,7 @@ def aligned_growth(
     after = np.arange(len(s)).reshape(-1, *[1] * begin.ndim) >= begin
     return np.where(after[..., None, :], np.exp(np.clip(log, -80, 80)), np.nan)
 
-# %% ../../nbs/07d_toys.ipynb #777095a2
+# %% ../../nbs/07d_toys.ipynb #eec34048
 def aligned_from(
     diagonal: np.ndarray,   # [T, ..., d] |A_kk|, the smallest over neighbouring layers
     least: float = 0.9,
@@ -411,7 +411,7 @@ def growing(
     ahead = torch.as_tensor(aligned_growth(s.numpy(), c.numpy(), t.numpy(), aligned_from(least.numpy())))
     return {**made, "c": c[keep], "meets": least[keep], "ahead": ahead[keep], "rate": rate.expand_as(few.loss)}
 
-# %% ../../nbs/07d_toys.ipynb #21690201
+# %% ../../nbs/07d_toys.ipynb #0d97ebc9
 def _sketch_growing(
     figure: Picture, record: Mapping[str, np.ndarray], moments: Sequence[int], k: int, why: str,
 ) -> None:
@@ -441,7 +441,7 @@ def _sketch_growing(
     axes.semilogy(rank, record["spectrum"][k], "o-", color=PALETTE[0], ms=4, label=f"step {moments[k]}")
     axes.legend(fontsize=7)
 
-# %% ../../nbs/07d_toys.ipynb #7a0f77a2
+# %% ../../nbs/07d_toys.ipynb #e9c7d173
 def reason(
     layers: int,
     relu: bool,
@@ -453,7 +453,7 @@ def reason(
     return ("With a ReLU between the layers the network is no product of matrices: V₂ and U₁ meet through the ReLU, "
             "|A| need not become the identity, and there is no closed form." if relu else "")
 
-# %% ../../nbs/07d_toys.ipynb #ee37dde7
+# %% ../../nbs/07d_toys.ipynb #89aab6e7
 class TwoLayerPlayground(Playground):
     "Alignment and growth of the layers of a linear network (Jing et al. 2022, section 5, figures 5, 6 and 11)."
 

@@ -153,12 +153,8 @@ class Playground {
     const { canvas } = stage, move = (by) => () => { stage.player.stop(); this.go(by); };
     stage.keys = { ArrowRight: move(1), ArrowLeft: move(-1), Home: () => stage.seek(0), End: () => stage.seek(-1),
       ArrowDown: () => this.turn(1), ArrowUp: () => this.turn(-1), Escape: () => { this.rank = -1; stage.redraw(); } };
-    canvas.addEventListener("pointermove", (event) => {
-      const spot = this.spot(event);
-      canvas.style.cursor = spot?.pick ? "pointer" : "";
-      stage.showTip(event, ...(spot ? spot.tip() : []));
-    });
-    canvas.addEventListener("pointerleave", () => stage.showTip());
+    canvas.addEventListener("pointermove", (event) => { this.pointer = event; this.point(); });
+    canvas.addEventListener("pointerleave", () => { this.pointer = null; stage.showTip(); });
     canvas.addEventListener("click", (event) => this.spot(event)?.pick?.());
   }
 
@@ -178,6 +174,13 @@ class Playground {
   go(by) {
     const steps = this.stage.model.get("steps") ?? [], at = this.stage.model.get("at"), now = at < 0 ? steps.length - 1 : at;
     this.stage.seek(Math.max(0, Math.min(steps.length - 1, now + by)));
+  }
+
+  /** What is under the mouse, which may stand still while the picture changes. */
+  point() {
+    const spot = this.pointer && this.spot(this.pointer);
+    this.stage.canvas.style.cursor = spot?.pick ? "pointer" : "";
+    if (this.pointer) this.stage.showTip(this.pointer, ...(spot ? spot.tip().filter(Boolean) : []));
   }
 
   turn(by) {
@@ -268,6 +271,7 @@ class Playground {
   tell(words, more) {
     const { stage, settings } = this, text = words.filter(Boolean).join(" · ");
     if (this.readout.textContent !== text) this.readout.textContent = text;
+    if (this.pointer) this.point();
     stage.canvas.setAttribute("aria-label", `${stage.title.textContent}. ${text}`);
     const list = (v) => JSON.stringify(ArrayBuffer.isView(v) ? [...v] : v);
     Object.assign(stage.canvas.dataset, { shown: list(settings.shown.split(",").map(Number)), wanted: list(settings.want), known: settings.known.size,
@@ -340,7 +344,7 @@ class Augmentation extends Playground {
       ctx.strokeStyle = stage.faint; ctx.lineWidth = 1; ctx.beginPath(); ctx.moveTo(axes.left, zero); ctx.lineTo(axes.right, zero); ctx.stroke();
       rows[p].forEach((v, i) => {
         const y = axes.py(v), px = axes.px(i + 1);
-        this.bar(px - width / 2, Math.min(y, zero), width, Math.max(0.5, Math.abs(zero - y)), v < 0);
+        this.bar(px - width / 2, Math.min(y, zero), width, Math.max(0.5, Math.abs(zero - y)), v < -1e-5 * high);
         if (i === this.rank) this.outline(px - width / 2 - 2, Math.min(y, zero) - 2, width + 4, Math.abs(zero - y) + 4, false);
         this.spots.push({ x: px - width * 0.7, y: axes.top, width: width * 1.4, height: axes.bottom - axes.top, tip: () => [make("b", {}, `eigenvalue ${i + 1} of ${["S₀", "S₁", "X"][p]}: ${three(v)}`),
           ...(name === "x" ? [`along this direction S₀ gives ${three(parts[i])}, S₁ gives ${three(parts[i] - v)}`, `${Math.round(100 * shares[i])} % of it lies on noisy coordinates`,
@@ -550,7 +554,7 @@ class TwoLayers extends Playground {
     const { stage, now } = this, { ctx } = stage, d = this.width, start = this.row(now.spectrum, 0), ranks = Array.from({ length: d }, (_, i) => i + 1);
     const [low, high] = extent(now.spectrum.filter((v) => v > 0 && Number.isFinite(v)));
     const axes = this.axesIn(room, { x: [0.5, d + 0.5], y: [Math.max(low, high * 1e-24) / 2, high * 2], logY: true, xLabel: "rank", left: 66, right: 8 });
-    this.frame(axes, "spectrum of the embedding", "σ of the covariance");
+    this.frame(axes, "embedding spectrum", "σ of the covariance");
     axes.line(ranks, start, { color: stage.faint, width: 1 });
     axes.line(ranks, values, { color: BLUE, width: 1.6 });
     values.forEach((v, i) => {
