@@ -30,7 +30,7 @@ from .sweep import SpectrumSweep
 from .toys import AugmentationPlayground, TwoLayerPlayground
 
 # %% ../../nbs/07z_views.ipynb #8df32725
-_all_ = ["AugmentationPlayground", "Board", "Circle", "ClassTable", "CollapseMonitor", "Compare", "Confusion", "Controls",
-         "Curves", "Embedding", "Explorer", "Gallery", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView", "LogitMatrix",
-         "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "Spectrum", "SpectrumSweep", "SubsetBar",
-         "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
+_all_ = ["AugmentationPlayground", "Board", "Circle", "ClassTable", "CollapseMonitor", "Compare", "Confusion",
+         "Controls", "Curves", "Embedding", "Explorer", "Gallery", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView",
+         "LogitMatrix", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "Spectrum", "SpectrumSweep",
+         "SubsetBar", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
