@@ -6,20 +6,21 @@
 __all__ = ['LOSSES', 'SETTINGS_AT_ONCE', 'ORDER', 'sqdist_loss', 'dot_loss', 'Flow', 'flow', 'aligned', 'growth', 'Toy',
            'linear_toy', 'two_layer_toy']
 
-# %% ../nbs/05b_toys.ipynb #22f17378
+# %% ../nbs/05b_toys.ipynb #5fcf7068
 import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .core import derive_seed, generator
+from .core import derive_seed, generator, on_one_core
 
-# %% ../nbs/05b_toys.ipynb #2a1972e4
+# %% ../nbs/05b_toys.ipynb #716edfe6
 LOSSES = ("sqdist", "dot")
 
 
@@ -42,7 +43,7 @@ def sqdist_loss(
     logits = _logits(z, zb, "sqdist", 1.0)
     return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).sum(-1)
 
-# %% ../nbs/05b_toys.ipynb #9a37cf11
+# %% ../nbs/05b_toys.ipynb #ccbaa4d2
 def dot_loss(
     z: Tensor,                  # [..., N, d]
     zb: Tensor,                 # [..., N, d]
@@ -52,7 +53,7 @@ def dot_loss(
     logits = _logits(z, zb, "dot", temperature)
     return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).mean(-1)
 
-# %% ../nbs/05b_toys.ipynb #1cb9006c
+# %% ../nbs/05b_toys.ipynb #cb9c439f
 class Flow(NamedTuple):
     "What drives one linear layer: −dL/dW = W X, with X = S0 − S1."
     alpha: Tensor   # [..., N, N] softmax weights; the positives on the diagonal
@@ -84,7 +85,7 @@ def flow(
         s1 = (xb - x).mT @ ((1 - solved) * (xb - x))
     return Flow(alpha, s0, s1, s0 - s1)
 
-# %% ../nbs/05b_toys.ipynb #21c7e8da
+# %% ../nbs/05b_toys.ipynb #0e24b246
 def _svd(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "`torch.linalg.svd`, with NaN for a matrix that is not finite."
     fine = w.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
@@ -99,7 +100,7 @@ def aligned(
     "Alignment |V2ᵀ U1| of two layers (Jing et al. 2022, section 5)."
     return (_svd(second)[2] @ _svd(first)[0]).abs()
 
-# %% ../nbs/05b_toys.ipynb #e0e04f7a
+# %% ../nbs/05b_toys.ipynb #6481b48b
 def growth(
     s: Tensor | float,      # singular value at time 0, > 0
     c: Tensor | float,      # how strongly its direction is driven
@@ -114,7 +115,7 @@ def growth(
     left = 1 - power * c * s**power * t
     return torch.where(left > 0, s * left.clamp(min=0) ** (-1 / power), torch.inf)
 
-# %% ../nbs/05b_toys.ipynb #4599b955
+# %% ../nbs/05b_toys.ipynb #ab8a90ff
 class _Pairs:
     "Softmax weights of all settings in one step, in buffers that are used again; inputs and embeddings come scaled."
 
@@ -161,7 +162,7 @@ class _Pairs:
     def degrees(self) -> Tensor:    # [S, N, 1] row sums (one) plus column sums of α
         return torch.baddbmm(self.one, self.inverse.mT, self.powers).mT
 
-# %% ../nbs/05b_toys.ipynb #7c7c49c9
+# %% ../nbs/05b_toys.ipynb #4318cfac
 def _x(pairs: _Pairs, views: Tensor) -> Tensor:     # [S, 2N, d] inputs, then their moves or other views -> [S, d, d]
     "X of all settings, up to `pairs.unscale`."
     x, other = views[:, :pairs.batch], views[:, pairs.batch:]
@@ -180,7 +181,7 @@ def _s1(pairs: _Pairs, views: Tensor, X: Tensor) -> Tensor:
     if pairs.loss == "dot": return _symmetric(torch.bmm(x.mT, other)) - X
     return torch.bmm(other.mT, (1 - pairs.solved) * other)
 
-# %% ../nbs/05b_toys.ipynb #ffd14114
+# %% ../nbs/05b_toys.ipynb #52c9b2ea
 def _pass(seed: int, samples: int, dim: int, batch: int, moves: bool) -> Iterator[tuple[Tensor, Tensor]]:
     "For each pass over the samples of a seed: x twice, or x and 0, and unit noise, or unit moves; [K, 2N, d] each."
     rng, steps = generator(derive_seed(seed, "toy", "draws")), samples // batch
@@ -208,7 +209,7 @@ def _draws(
             torch.addcmul(x, spread[:, None, None], noise, out=views)
             yield views.flatten(0, 1)
 
-# %% ../nbs/05b_toys.ipynb #2979ce50
+# %% ../nbs/05b_toys.ipynb #8d9c12ed
 class _Linear:
     "z = W_L … W_1 x: all settings [S, L, d, d] in float64."
 
@@ -230,7 +231,7 @@ class _Linear:
             layer.add_(change)
         self.weights[:, 0].add_(pull)
 
-# %% ../nbs/05b_toys.ipynb #8f78a9f1
+# %% ../nbs/05b_toys.ipynb #7937de49
 class _ReLU:
     "z = W_L relu(… relu(W_1 x))."
 
@@ -263,7 +264,7 @@ class _ReLU:
             if k: push = torch.bmm(push, self.layers[:, k]).mul_(seen > 0)
             self.weights[:, k].addcmul_(change.double(), rate)
 
-# %% ../nbs/05b_toys.ipynb #414c9b2a
+# %% ../nbs/05b_toys.ipynb #e679ce3b
 class _Record(NamedTuple):
     "What is kept: T recorded steps of S settings."
     loss: Tensor        # [T, S]
@@ -290,7 +291,7 @@ def _integrate(
         if step < steps[-1]: model.step(rate)
     return _Record(*map(torch.stack, zip(*kept, strict=True)))
 
-# %% ../nbs/05b_toys.ipynb #2b513661
+# %% ../nbs/05b_toys.ipynb #942295b6
 @dataclass(frozen=True)
 class Toy:
     "A sweep of settings over time: T recorded steps, *S settings, L layers."
@@ -371,7 +372,7 @@ class Toy:
             sampled.append(_svd(z.mT @ z / (len(data) - 1))[1])
         return torch.where(relu, torch.cat(sampled), exact)
 
-# %% ../nbs/05b_toys.ipynb #799d05fa
+# %% ../nbs/05b_toys.ipynb #e604c8e5
 def _values(name: str, value: Any, kind: type, low: float) -> tuple:
     "One value or several, checked."
     values = tuple(value) if isinstance(value, (Sequence, Tensor)) and not isinstance(value, str) else (value,)
@@ -390,27 +391,43 @@ def _recorded_steps(steps: int, frames: int) -> list[int]:
 SETTINGS_AT_ONCE = 64       # 64 kB of weights α each, for batches of 128
 
 
+def _parts(rows: int, seeds: int, cores: int) -> list[tuple[slice, slice]]:
+    "Cut rows × seeds along the longer of them: a part for each core, if each then has 8 settings, and of 64 at most."
+    longer, other = max(rows, seeds), min(rows, seeds)
+    wanted = max(math.ceil(rows * seeds / SETTINGS_AT_ONCE), min(cores, rows * seeds // 8), 1)
+    size = max(1, math.ceil(longer / wanted)) if other <= SETTINGS_AT_ONCE else 1
+    cuts = [slice(begin, begin + size) for begin in range(0, longer, size)]
+    return [(cut, slice(None)) if rows >= seeds else (slice(None), cut) for cut in cuts]
+
+
+def _part(rows: Sequence[tuple], seeds: Sequence[int], common: dict[str, Any], start: Any, steps: list[int]) -> _Record:
+    "Rows of (noise, noisy, decay, rate) × seeds, as one batch on one core: records [T, rows, seeds, …]."
+    dim, batch, loss = (common[name] for name in ("dim", "batch", "loss"))
+    spread = torch.tensor([[noise * (k >= dim - noisy) for k in range(dim)] for noise, noisy, _, _ in rows])
+    weights = torch.stack([torch.stack([start(layer, decay, seed) for layer in range(common["layers"])])
+                           for _, _, decay, _ in rows for seed in seeds])
+    rate = torch.tensor([rate for *_, rate in rows for _ in seeds], dtype=torch.float64)[:, None, None]
+    pairs = _Pairs(len(weights), batch, dim, loss, common["temperature"])
+    views = _draws(seeds, spread, common["samples"], batch, loss == "sqdist", pairs.scale)
+    model = (_ReLU if common["relu"] and common["layers"] > 1 else _Linear)(weights, pairs)
+    with on_one_core(): record = _integrate(model, views, rate, steps)
+    return _Record(*(v.unflatten(1, (len(rows), len(seeds))) for v in record))
+
+
 def _sweep(
-    axes: dict[str, tuple], common: dict[str, Any], start: Any, steps: int, frames: int,   # start(layer, decay, seed)
+    axes: dict[str, tuple], common: dict[str, Any], start: Any, steps: list[int],   # start(layer, decay, seed)
 ) -> _Record:
     "One network, all settings but depth and ReLU: records with S in the order of the axes, seeds last."
-    dim, batch, samples, loss = (common[name] for name in ("dim", "batch", "samples", "loss"))
-    seeds, recorded = axes["seed"], _recorded_steps(steps, frames)
-    rows = list(itertools.product(*(axes[name] for name in ("noise", "noisy", "decay", "rate"))))
-    several, parts = max(1, SETTINGS_AT_ONCE // len(seeds)), []
-    for begin in range(0, len(rows), several):
-        part = rows[begin:begin + several]
-        spread = torch.tensor([[noise * (k >= dim - noisy) for k in range(dim)] for noise, noisy, _, _ in part])
-        weights = torch.stack([torch.stack([start(layer, decay, seed) for layer in range(common["layers"])])
-                               for _, _, decay, _ in part for seed in seeds])
-        pairs = _Pairs(len(weights), batch, dim, loss, common["temperature"])
-        rate = torch.tensor([rate for *_, rate in part for _ in seeds], dtype=torch.float64)[:, None, None]
-        views = _draws(seeds, spread, samples, batch, loss == "sqdist", pairs.scale)
-        model = (_ReLU if common["relu"] and common["layers"] > 1 else _Linear)(weights, pairs)
-        parts.append(_integrate(model, views, rate, recorded))
-    return _Record(*(torch.cat(tensors, 1) for tensors in zip(*parts, strict=True)))
+    rows, seeds = list(itertools.product(*(axes[name] for name in ("noise", "noisy", "decay", "rate")))), axes["seed"]
+    parts = _parts(len(rows), len(seeds), torch.get_num_threads())
+    jobs = [(rows[row], seeds[seed], common, start, steps) for row, seed in parts]
+    if len(jobs) == 1: return _Record(*(v.flatten(1, 2) for v in _part(*jobs[0])))
+    with ThreadPoolExecutor(min(torch.get_num_threads(), len(jobs))) as pool:
+        records = list(pool.map(lambda job: _part(*job), jobs))
+    along = 1 if len(rows) >= len(seeds) else 2
+    return _Record(*(torch.cat(v, along).flatten(1, 2) for v in zip(*records, strict=True)))
 
-# %% ../nbs/05b_toys.ipynb #bf8ead34
+# %% ../nbs/05b_toys.ipynb #c8522e2c
 ORDER = ("layers", "relu", "noise", "noisy", "decay", "rate", "seed")   # of the dimensions
 
 
@@ -424,15 +441,15 @@ def _toy(axes: dict[str, tuple], common: dict[str, Any], start: Any, steps: int,
         raise ValueError(f"noisy must lie in 0 … dim = {common['dim']}, got {max(axes['noisy'])}")
     if not common["temperature"] > 0: raise ValueError(f"temperature must be > 0, got {common['temperature']}")
     every = {name: axes.get(name) or (common[name],) for name in ORDER}
-    records, deepest = [], max(every["layers"])
+    records, deepest, recorded = [], max(every["layers"]), _recorded_steps(steps, frames)
     for layers, relu in itertools.product(every["layers"], every["relu"]):
-        record = _sweep(every, common | {"layers": layers, "relu": relu}, start, steps, frames)
+        record = _sweep(every, common | {"layers": layers, "relu": relu}, start, recorded)
         missing = record.weights.new_full((*record.weights.shape[:2], deepest - layers, *record.x.shape[2:]), torch.nan)
         records.append(record._replace(weights=torch.cat([record.weights, missing], 2)))
     swept = {name: every[name] for name in ORDER if name in axes}
     loss, weights, s1, x = (torch.stack(v, 1).reshape(len(v[0]), *map(len, swept.values()), *v[0].shape[2:])
                             for v in zip(*records, strict=True))
-    toy = Toy(swept, common, torch.tensor(_recorded_steps(steps, frames)), loss, weights, x + s1, s1, x)
+    toy = Toy(swept, common, torch.tensor(recorded), loss, weights, x + s1, s1, x)
     _tell(toy)
     return toy
 
@@ -447,7 +464,7 @@ def _tell(toy: Toy) -> None:
         warnings.warn(f"the toy with {which} has diverged before step {step}: its weights are no longer finite. "
                       "A smaller rate may help", RuntimeWarning, stacklevel=4)
 
-# %% ../nbs/05b_toys.ipynb #6b64a3b4
+# %% ../nbs/05b_toys.ipynb #dabc8dce
 def _default_start(dim: int) -> Any:
     def start(layer: int, _: float, seed: int) -> Tensor:
         rng = generator(derive_seed(seed, "toy", "weights", layer))

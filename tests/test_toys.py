@@ -243,6 +243,30 @@ def test_a_setting_in_a_sweep_is_the_setting_alone(loss, at_once, monkeypatch):
              linear_toy(noise, noisy, rate=rate, seed=seed, **fixed).at())
 
 
+@pytest.mark.parametrize("rows, seeds", [(1, 1), (7, 1), (1, 40), (64, 1), (100, 3), (3, 200), (1000, 1), (70, 70)])
+@pytest.mark.parametrize("cores", [1, 2, 16])
+def test_parts_cover_the_sweep_once(rows, seeds, cores):
+    covered, parts = torch.zeros(rows, seeds), toys._parts(rows, seeds, cores)
+    for row, seed in parts:
+        covered[row, seed] += 1
+        assert covered[row, seed].numel() <= max(toys.SETTINGS_AT_ONCE, min(rows, seeds))
+    assert (covered == 1).all()
+    assert len(parts) == 1 or rows * seeds > 64 or (covered.numel() / len(parts) >= 8 and len(parts) <= cores)
+
+
+def test_cores_do_not_change_a_sweep():
+    before, sweeps = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            sweeps.append(linear_toy((0.5, 1.0), seed=range(9), steps=40, frames=3))
+            sweeps.append(linear_toy([0.1 * k for k in range(9)], seed=(0, 1), steps=40, frames=3))
+            assert torch.get_num_threads() == count
+    finally: torch.set_num_threads(before)
+    same(sweeps[0], sweeps[2])
+    same(sweeps[1], sweeps[3])
+
+
 def test_depths_and_relu_in_one_sweep():
     fixed = {"steps": 60, "frames": 4, "noise": 0.1, "init": "default"}
     sweep = two_layer_toy(layers=(1, 3, 2), relu=(False, True), seed=(0, 1), **fixed)
