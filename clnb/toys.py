@@ -6,7 +6,7 @@
 __all__ = ['LOSSES', 'SETTINGS_AT_ONCE', 'ORDER', 'sqdist_loss', 'dot_loss', 'Flow', 'flow', 'aligned', 'growth', 'Toy',
            'linear_toy', 'two_layer_toy']
 
-# %% ../nbs/05b_toys.ipynb #5fcf7068
+# %% ../nbs/05b_toys.ipynb #dcd1885c
 import itertools
 import math
 import warnings
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .core import derive_seed, generator, on_one_core
 
-# %% ../nbs/05b_toys.ipynb #716edfe6
+# %% ../nbs/05b_toys.ipynb #e1b1d62b
 LOSSES = ("sqdist", "dot")
 
 
@@ -43,7 +43,7 @@ def sqdist_loss(
     logits = _logits(z, zb, "sqdist", 1.0)
     return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).sum(-1)
 
-# %% ../nbs/05b_toys.ipynb #ccbaa4d2
+# %% ../nbs/05b_toys.ipynb #e5fc0603
 def dot_loss(
     z: Tensor,                  # [..., N, d]
     zb: Tensor,                 # [..., N, d]
@@ -53,7 +53,7 @@ def dot_loss(
     logits = _logits(z, zb, "dot", temperature)
     return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).mean(-1)
 
-# %% ../nbs/05b_toys.ipynb #cb9c439f
+# %% ../nbs/05b_toys.ipynb #52377c06
 class Flow(NamedTuple):
     "What drives one linear layer: −dL/dW = W X, with X = S0 − S1."
     alpha: Tensor   # [..., N, N] softmax weights; the positives on the diagonal
@@ -85,7 +85,7 @@ def flow(
         s1 = (xb - x).mT @ ((1 - solved) * (xb - x))
     return Flow(alpha, s0, s1, s0 - s1)
 
-# %% ../nbs/05b_toys.ipynb #0e24b246
+# %% ../nbs/05b_toys.ipynb #28ede116
 def _svd(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "`torch.linalg.svd`, with NaN for a matrix that is not finite."
     fine = w.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
@@ -100,7 +100,7 @@ def aligned(
     "Alignment |V2ᵀ U1| of two layers (Jing et al. 2022, section 5)."
     return (_svd(second)[2] @ _svd(first)[0]).abs()
 
-# %% ../nbs/05b_toys.ipynb #6481b48b
+# %% ../nbs/05b_toys.ipynb #5c178d93
 def growth(
     s: Tensor | float,      # singular value at time 0, > 0
     c: Tensor | float,      # how strongly its direction is driven
@@ -115,7 +115,7 @@ def growth(
     left = 1 - power * c * s**power * t
     return torch.where(left > 0, s * left.clamp(min=0) ** (-1 / power), torch.inf)
 
-# %% ../nbs/05b_toys.ipynb #ab8a90ff
+# %% ../nbs/05b_toys.ipynb #435591be
 class _Pairs:
     "Softmax weights of all settings in one step, in buffers that are used again; inputs and embeddings come scaled."
 
@@ -162,7 +162,7 @@ class _Pairs:
     def degrees(self) -> Tensor:    # [S, N, 1] row sums (one) plus column sums of α
         return torch.baddbmm(self.one, self.inverse.mT, self.powers).mT
 
-# %% ../nbs/05b_toys.ipynb #4318cfac
+# %% ../nbs/05b_toys.ipynb #df072eab
 def _x(pairs: _Pairs, views: Tensor) -> Tensor:     # [S, 2N, d] inputs, then their moves or other views -> [S, d, d]
     "X of all settings, up to `pairs.unscale`."
     x, other = views[:, :pairs.batch], views[:, pairs.batch:]
@@ -181,7 +181,7 @@ def _s1(pairs: _Pairs, views: Tensor, X: Tensor) -> Tensor:
     if pairs.loss == "dot": return _symmetric(torch.bmm(x.mT, other)) - X
     return torch.bmm(other.mT, (1 - pairs.solved) * other)
 
-# %% ../nbs/05b_toys.ipynb #52c9b2ea
+# %% ../nbs/05b_toys.ipynb #85a8c45b
 def _pass(seed: int, samples: int, dim: int, batch: int, moves: bool) -> Iterator[tuple[Tensor, Tensor]]:
     "For each pass over the samples of a seed: x twice, or x and 0, and unit noise, or unit moves; [K, 2N, d] each."
     rng, steps = generator(derive_seed(seed, "toy", "draws")), samples // batch
@@ -209,7 +209,7 @@ def _draws(
             torch.addcmul(x, spread[:, None, None], noise, out=views)
             yield views.flatten(0, 1)
 
-# %% ../nbs/05b_toys.ipynb #8d9c12ed
+# %% ../nbs/05b_toys.ipynb #fb044078
 class _Linear:
     "z = W_L … W_1 x: all settings [S, L, d, d] in float64."
 
@@ -231,7 +231,7 @@ class _Linear:
             layer.add_(change)
         self.weights[:, 0].add_(pull)
 
-# %% ../nbs/05b_toys.ipynb #7937de49
+# %% ../nbs/05b_toys.ipynb #5c432413
 class _ReLU:
     "z = W_L relu(… relu(W_1 x))."
 
@@ -264,7 +264,7 @@ class _ReLU:
             if k: push = torch.bmm(push, self.layers[:, k]).mul_(seen > 0)
             self.weights[:, k].addcmul_(change.double(), rate)
 
-# %% ../nbs/05b_toys.ipynb #e679ce3b
+# %% ../nbs/05b_toys.ipynb #9ef54fcc
 class _Record(NamedTuple):
     "What is kept: T recorded steps of S settings."
     loss: Tensor        # [T, S]
@@ -291,7 +291,7 @@ def _integrate(
         if step < steps[-1]: model.step(rate)
     return _Record(*map(torch.stack, zip(*kept, strict=True)))
 
-# %% ../nbs/05b_toys.ipynb #942295b6
+# %% ../nbs/05b_toys.ipynb #eb9cdebc
 @dataclass(frozen=True)
 class Toy:
     "A sweep of settings over time: T recorded steps, *S settings, L layers."
@@ -372,7 +372,7 @@ class Toy:
             sampled.append(_svd(z.mT @ z / (len(data) - 1))[1])
         return torch.where(relu, torch.cat(sampled), exact)
 
-# %% ../nbs/05b_toys.ipynb #e604c8e5
+# %% ../nbs/05b_toys.ipynb #40e9fe2e
 def _values(name: str, value: Any, kind: type, low: float) -> tuple:
     "One value or several, checked."
     values = tuple(value) if isinstance(value, (Sequence, Tensor)) and not isinstance(value, str) else (value,)
@@ -427,7 +427,7 @@ def _sweep(
     along = 1 if len(rows) >= len(seeds) else 2
     return _Record(*(torch.cat(v, along).flatten(1, 2) for v in zip(*records, strict=True)))
 
-# %% ../nbs/05b_toys.ipynb #c8522e2c
+# %% ../nbs/05b_toys.ipynb #331efed2
 ORDER = ("layers", "relu", "noise", "noisy", "decay", "rate", "seed")   # of the dimensions
 
 
@@ -464,7 +464,7 @@ def _tell(toy: Toy) -> None:
         warnings.warn(f"the toy with {which} has diverged before step {step}: its weights are no longer finite. "
                       "A smaller rate may help", RuntimeWarning, stacklevel=4)
 
-# %% ../nbs/05b_toys.ipynb #dabc8dce
+# %% ../nbs/05b_toys.ipynb #3ccb82a5
 def _default_start(dim: int) -> Any:
     def start(layer: int, _: float, seed: int) -> Tensor:
         rng = generator(derive_seed(seed, "toy", "weights", layer))
