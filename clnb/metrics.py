@@ -387,7 +387,10 @@ def _squared(z: Tensor, centroids: Tensor) -> Tensor:
 
 def _spread_out(z: Tensor, k: int, starts: int, seed: int) -> Tensor:
     "k-means++ for all starts at once: centroids [starts, k, D]. One pass over the rows for each next centre."
-    draws = torch.rand(k, starts, 1, generator=generator(seed), dtype=torch.float64).to(z)
+    rng = generator(seed)
+    draws = torch.rand(k, starts, 1, generator=rng, dtype=torch.float64).to(z)
+    if len(z) > (most := max(20_000, 16 * k)):          # enough to start from; all rows take part afterwards
+        z = z[torch.randperm(len(z), generator=rng)[:most].to(z.device)]
     norm, chosen = z.square().sum(1), []
     weight = z.new_ones(starts, len(z))
     for draw in draws:
