@@ -25,6 +25,7 @@ from clnb.methods.hcsc import (
 )
 from clnb.methods.moco import MoCo
 from clnb.run import Run, looking
+from clnb.views import Controls
 
 SETTING = {"sizes": (30, 12, 6), "warmup": 1}
 
@@ -213,3 +214,13 @@ def test_more_prototypes_than_images(digits):
     """An error before the first clustering is lost in a thread: it names both numbers."""
     method = small(sizes=(400, 10), warmup=0)
     with pytest.raises(ValueError, match="400 prototypes need at least as many rows, got 300"): losses(method, digits)
+
+
+def test_controls_say_what_is_being_done(digits):
+    """Between two passes the panel names the clustering."""
+    run = Run(small(**SETTING), digits, 20, batch_size=50, device="cpu", progress=False)
+    controls = Controls(run)
+    run.activity = "clustering level 2 of 3: 30 into 12"
+    controls.refresh()
+    assert "clustering level 2 of 3" in controls.said.value
+    controls.close()

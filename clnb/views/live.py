@@ -438,7 +438,9 @@ class Controls(Snapshots):
         self.bar.bar_style = {"failed": "danger", "finished": "success"}.get(state, "")
         parts = [f"step {done}" + (f" of {steps}" if steps else "")]
         if pace: parts.append(f"{pace:.3g} steps/s" + (f", {clock((steps - done) / pace)} left" if steps else ""))
-        self.text.value, self.said.value = " · ".join(parts), f"{state}{self._last_mark()}"
+        doing = getattr(self.run, "activity", "")       # e.g. clustering, before a pass over the data
+        self.text.value = " · ".join(parts)
+        self.said.value = f"{state}{f': {doing}' if doing else ''}{self._last_mark()}"
         self._follow_values()
         failed = getattr(self.run, "error", None)
         if failed is not None: self.tell(failed, getattr(self.run, "trace", ""))
