@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from clnb.run import History
 from clnb.views.base import Board, Selection
-from clnb.views.linked import ClassTable, Confusion, Gallery, Hierarchy, Neighbours, table, tree_of
+from clnb.views.linked import ClassTable, Confusion, Gallery, Hierarchy, Neighbours, moves_between, table, tree_of
 
 NASTY = "<img src=x onerror=window.hacked=1>"
 CLASSES = ["zero", NASTY, "</script><b>two</b>"]
@@ -392,6 +392,198 @@ def test_hierarchy(opened):
     fine(sheet)
 
 
+def grown(steps=3, n=240):
+    """A history of clusterings on two levels, renumbered at every step; features, labels and images."""
+    x, labels, _, images = rows(n)
+    rng, history = np.random.default_rng(1), History()
+    fine_ = labels * 4 + np.random.default_rng(0).integers(0, 4, n)
+    for step in range(steps):
+        history.record(10 * step, hierarchy=np.stack([fine_ // 4, fine_]), projection=x)
+        fine_ = (fine_ + 4) % 12
+        fine_[rng.choice(n, 25, replace=False)] = 0
+    return history, x, labels, images
+
+
+def shaped(sheet, shape):
+    """Choose a shape."""
+    sheet.page.get_by_label("shape").select_option(shape)
+    sheet.page.wait_for_timeout(250)
+    assert data(sheet.page)["shape"] == shape
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 420)])
+@pytest.mark.parametrize("shape", ["icicle", "tree", "sunburst", "list"])
+def test_every_shape_hovers_selects_and_walks(opened, shape, scheme, width):
+    history, x, labels, images = grown()
+    sheet = opened(Hierarchy(history, labels=labels, classes=CLASSES, images=images, features="projection"), scheme)
+    page, groups = sheet.page, history["hierarchy"].frame(-1)
+    page.set_viewport_size({"width": width, "height": 900})
+    shaped(sheet, shape)
+    page.locator(".clnb").focus()
+    page.keyboard.press("ArrowDown")                          # by keyboard to the first group, and select it
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    tree, mine = tree_of(list(groups), labels), selected(page)
+    k = int(np.flatnonzero((tree["level"] == 0) & (tree["group"] == groups[0][mine[0]]))[0])
+    assert mine == np.flatnonzero(groups[0] == tree["group"][k]).tolist() and data(page)["selected"] == str(len(mine))
+    strip = page.locator(".clnb-strip")                       # the images nearest its centre
+    shown = strip.locator("button[data-row]").evaluate_all("all => all.map(e => +e.dataset.row)")
+    away = np.linalg.norm(x[mine] - x[mine].mean(0), axis=1)
+    assert shown == np.array(mine)[np.argsort(away)][:8].tolist() and strip.locator("canvas").count() == 8
+    said = strip.inner_text()
+    assert "nearest its centre in projection" in said and f"{len(mine)} rows" in said and "purity" in said
+    strip.locator("button[data-row]").first.click()
+    page.wait_for_timeout(150)
+    assert selected(page) == shown[:1]
+
+    elsewhere(page, [])
+    if shape == "list": page.get_by_role("treeitem").nth(1).hover()
+    else: sheet.hover(page.locator("canvas.clnb-canvas"), 0.5, 0.2 if shape == "sunburst" else 0.42)
+    page.wait_for_timeout(150)
+    if shape != "tree":                                       # between the lines of a drawn tree there may be nothing
+        assert "rows" in page.locator(".clnb-tip").inner_text() and page.locator(".clnb-tip canvas").count() >= 4
+    fine(sheet)
+
+
+def test_the_list_is_a_tree_for_all(opened):
+    rng = np.random.default_rng(0)
+    top = rng.integers(0, 4, 3000)
+    levels = {"few": top, "many": top * 500 + rng.integers(0, 500, 3000)}
+    sheet = opened(Hierarchy(levels, {"few": [NASTY, "b", "c", "d"]}, images=np.zeros((3000, 4, 4)), shape="list"))
+    page, lines, box = sheet.page, sheet.page.get_by_role("treeitem"), sheet.page.get_by_role("tree")
+    assert lines.count() == 5 and lines.first.get_attribute("aria-expanded") == "true"
+    assert lines.nth(1).get_attribute("aria-level") == "2" and lines.nth(1).get_attribute("aria-setsize") == "4"
+    box.focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowDown"):
+        box.press(key)
+        page.wait_for_timeout(80)
+    many = len(np.unique(levels["many"]))
+    assert int(data(page)["drawn"]) > 300 and lines.count() < 60        # only what is in sight
+    box.press("End")
+    page.wait_for_timeout(150)
+    active = page.locator(f"[id='{box.get_attribute('aria-activedescendant')}']")
+    assert active.is_visible() and "few: d" in active.inner_text()
+    box.press("Home")
+    box.press("ArrowDown")
+    box.press("ArrowLeft")
+    page.wait_for_timeout(150)
+    assert int(data(page)["drawn"]) == 5 and many > 1500
+    lines.nth(2).click()
+    page.wait_for_timeout(150)
+    assert len(selected(page)) == (levels["few"] == int(lines.nth(2).get_attribute("data-node"))).sum()
+    assert lines.nth(2).get_attribute("aria-selected") == "true"
+    lines.nth(2).dblclick()
+    page.wait_for_timeout(150)
+    assert int(data(page)["drawn"]) > 300
+    fine(sheet)
+
+
+def test_sunburst_and_tree_look_into_a_group(opened):
+    rng = np.random.default_rng(0)
+    top = np.repeat([0, 1], 300)
+    levels = {"half": top, "many": top * 100 + rng.integers(0, 100, 600)}
+    sheet = opened(Hierarchy(levels, shape="sunburst"))
+    page, canvas = sheet.page, sheet.page.locator("canvas.clnb-canvas")
+    box = canvas.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.click(*middle)                                           # the centre: all
+    page.wait_for_timeout(100)
+    assert len(selected(page)) == 600
+    page.mouse.dblclick(middle[0] + 90, middle[1])
+    page.wait_for_timeout(200)
+    assert data(page)["zoom"] == "0,0" and int(data(page)["drawn"]) == len(np.unique(levels["many"][:300]))
+    page.mouse.click(*middle)
+    page.wait_for_timeout(100)
+    assert selected(page) == list(range(300))
+    page.get_by_role("button", name="zoom out").click()
+    shaped(sheet, "tree")
+    assert 10 < int(data(page)["drawn"]) < 130                          # thousands of nodes: as many as have room
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_timeout(300)
+    assert int(data(page)["drawn"]) < 40 and page.evaluate("document.documentElement.scrollWidth") <= 420
+    fine(sheet)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_moves_between_two_clusterings(opened, scheme):
+    history, _, labels, images = grown()
+    sheet = opened(Hierarchy(history, labels=labels, classes=CLASSES, images=images), scheme)
+    page, canvas = sheet.page, sheet.page.locator("canvas.clnb-canvas")
+    page.get_by_label("moves").check()
+    page.get_by_label("level", exact=True).select_option("level 2")
+    page.wait_for_timeout(250)
+    before, now = history["hierarchy"].frame(1)[1], history["hierarchy"].frame(2)[1]
+    went = moves_between(before, now)
+    assert 0 < went.moved <= 25 and data(page)["moved"] == str(went.moved) and data(page)["since"] == "10"
+    share = f"{went.moved} of 240 rows ({100 * went.moved / 240:.3g} %) moved to another group since step 10"
+    assert share in page.locator(".clnb-tools").inner_text()
+    page.locator(".clnb").focus()
+    page.keyboard.press("ArrowRight")                                   # the largest band that moved
+    tip = page.locator(".clnb-tip").inner_text()
+    assert "from " in tip and " to " in tip and "at step 10" in tip
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(150)
+    mine = selected(page)
+    gone = np.flatnonzero(went.name[now] != before)
+    assert len(mine) > 0 and set(mine) <= set(gone.tolist())
+    assert mine == np.flatnonzero((before == before[mine[0]]) & (now == now[mine[0]])).tolist()
+
+    elsewhere(page, [])
+    sheet.hover(canvas, 0.5, 0.4)                                       # a band under the mouse
+    box, words = canvas.bounding_box(), page.locator(".clnb-tip").inner_text()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.4 * box["height"])
+    page.wait_for_timeout(150)
+    mine = selected(page)
+    assert f"{len(mine)} row" in words and len({(before[row], now[row]) for row in mine}) == 1
+    page.get_by_label("only who moved").check()
+    page.wait_for_timeout(150)
+    assert int(data(page)["drawn"]) == (went.name[went.end] != went.start).sum()
+    page.get_by_role("slider", name="step").fill("0")                   # rewound to the first
+    page.wait_for_timeout(250)
+    assert data(page)["moved"] == ""
+    page.get_by_role("slider", name="step").fill("1")
+    page.wait_for_timeout(250)
+    first = moves_between(history["hierarchy"].frame(0)[1], before)
+    assert data(page)["moved"] == str(first.moved) and data(page)["since"] == "0"
+    fine(sheet)
+
+
+def test_what_is_looked_at_keeps_its_name(opened):
+    """The next clustering gives a group another number: the zoom and the images stay with it."""
+    history, _, labels, images = grown(2)
+    sheet = opened(Hierarchy(history, labels=labels, classes=CLASSES, images=images))
+    page = sheet.page
+    page.get_by_role("slider", name="step").fill("0")
+    page.wait_for_timeout(250)
+    page.locator(".clnb").focus()
+    for key in ("ArrowDown", "ArrowDown", "+"): page.keyboard.press(key)
+    page.wait_for_timeout(150)
+    level, group = map(int, data(page)["zoom"].split(","))
+    page.get_by_role("button", name="newest").click()
+    page.wait_for_timeout(250)
+    before, now = history["hierarchy"].frame(0)[level], history["hierarchy"].frame(1)[level]
+    after = int(np.flatnonzero(moves_between(before, now).name == group)[0])
+    assert data(page)["zoom"] == f"{level},{after}" and after != group
+    fine(sheet)
+
+
+def test_a_page_with_some_of_the_images(opened):
+    n = 3000
+    images = np.random.default_rng(0).integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+    images[:] = (np.arange(n) % 30 * 8)[:, None, None, None]            # every group its own grey
+    x = np.random.default_rng(1).normal(size=(n, 2))
+    sheet = opened(Hierarchy({"a": np.arange(n) % 30}, images=images, features=x))
+    page = sheet.page
+    page.locator(".clnb").focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight"): page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    tiles = page.locator(".clnb-strip button[data-row]")
+    shown = tiles.evaluate_all("all => all.map(e => +e.dataset.row)")
+    grey = tiles.first.locator("canvas").evaluate("c => c.getContext('2d').getImageData(5, 5, 1, 1).data[0]")
+    assert len(shown) == 8 and abs(grey - shown[0] % 30 * 8) <= 3
+    fine(sheet)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_hundred_thousand_rows_are_fluid(opened, scheme):
     rng = np.random.default_rng(0)
@@ -462,7 +654,7 @@ VIEWS = """
 confusion = Confusion(labels, history, names).link(shared)
 classes = ClassTable(labels, names, {"n": np.arange(20_000)}, history).link(shared)
 gallery, near = Gallery(images, labels, names).link(shared), Neighbours(history, images, labels, names).link(shared)
-tree = Hierarchy(history, labels=labels, classes=names).link(shared)
+tree = Hierarchy(history, labels=labels, classes=names, images=images, features="embedding").link(shared)
 """
 
 
@@ -513,6 +705,15 @@ def test_linked_in_jupyterlab(make_notebook):
     book.widget(2).get_by_role("slider", name="step").fill("0")
     until(page, lambda: seen(2) and "step 0" in book.widget(2).inner_text(), True)
     assert "accuracy 86" in book.widget(2).inner_text()
+
+    book.kernel("history.record(20, hierarchy=np.stack([labels, (labels + 1) % 3, labels]))")   # images and moves, live
+    until(page, lambda: seen(6) and "step 20" in book.widget(6).inner_text(), True)
+    book.widget(6).locator(".clnb").focus()
+    page.keyboard.press("ArrowDown")
+    book.widget(6).locator(".clnb-strip canvas").first.wait_for()
+    book.widget(6).get_by_label("moves").check()
+    until(page, lambda: seen(6, "since"), "10")
+    assert seen(6, "moved") == "0"
     assert page.evaluate("window.hacked") is None
     book.shots("07f-live")
     book.check()

@@ -5,9 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    normalized_mutual_info_score,
+    precision_score,
+    recall_score,
+)
 from sklearn.neighbors import NearestNeighbors
 
+from clnb.data import ImageSet, VectorSet
 from clnb.run import History
 from clnb.views.base import Selection
 from clnb.views.linked import (
@@ -21,11 +29,17 @@ from clnb.views.linked import (
     codes,
     confidences,
     decided,
+    from_centre,
+    lines_of,
     majority,
     means_by_class,
+    moves_between,
+    nearest_rows,
+    quality,
     same_label,
     stratified,
     table,
+    tidy_places,
     tree_of,
 )
 
@@ -196,6 +210,10 @@ def test_confusion_follows_a_history():
     (lambda: Hierarchy([0, 1]), r"\[levels, n\]"),
     (lambda: Hierarchy({"a": [0]}, names=["x"]), "dict level name"),
     (lambda: Hierarchy({"a": [0]}, labels=[0, 1]), "'labels' has 2 rows"),
+    (lambda: Hierarchy({"a": [0, 1]}, images=np.zeros((3, 8, 8))), "'images' has 3 rows"),
+    (lambda: Hierarchy({"a": [0, 1]}, images=np.zeros((2, 8, 8)), features=np.zeros((3, 2))), "'features' has 3 rows"),
+    (lambda: Hierarchy({"a": [0, 1]}, features="projection"), "there is no History"),
+    (lambda: Hierarchy({"a": [0, 1]}, shape="circle"), "icicle, tree, sunburst, list, moves"),
 ])
 def test_wrong_input_is_explained(make, said):
     with pytest.raises((ValueError, TypeError), match=said): make()
@@ -357,6 +375,189 @@ def test_the_hierarchy_follows_a_history():
     assert [level["name"] for level in first["levels"]] == ["one", "two", "three"] and "not nested" in first["note"]
     assert np.array_equal(array(first["groups"]).astype(int) - 1, levels)
     view.static(0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_purity_and_nmi_of_a_level(seed):
+    groups, labels = rng(seed).integers(-1, 12, 500), rng(seed + 9).integers(-1, 5, 500)
+    both = (groups >= 0) & (labels >= 0)
+    best = sum(np.bincount(labels[both & (groups == g)]).max() for g in np.unique(groups[both]))
+    found = quality(groups, labels)
+    assert found["purity"] == pytest.approx(best / both.sum())
+    assert found["nmi"] == pytest.approx(normalized_mutual_info_score(labels[both], groups[both]))
+
+
+def test_quality_at_the_ends():
+    assert quality(np.full(4, -1), np.zeros(4, int)) == {} and quality(np.zeros(0, int), np.zeros(0, int)) == {}
+    assert quality(np.zeros(4, int), np.zeros(4, int)) == {"purity": 1, "nmi": 1}
+    assert quality(np.array([10**8, 10**8, 3]), np.array([0, 1, 99_999]))["purity"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nearest_rows_against_a_loop(dtype):
+    groups, x = rng().integers(-1, 9, 300), rng(1).normal(size=(300, 5)).astype(dtype)
+    x[17] = np.nan
+    found = nearest_rows(groups, from_centre(groups, x), 6)
+    for g in range(9):
+        rows = np.flatnonzero((groups == g) & np.isfinite(x).all(1))
+        far = np.linalg.norm(x[rows] - x[rows].astype(float).mean(0), axis=1)
+        assert found[g].tolist() == rows[np.argsort(far)][:6].tolist()
+
+
+def test_groups_with_fewer_rows_than_images():
+    groups = np.array([0, 2, 2, -1])
+    found = nearest_rows(groups, from_centre(groups, np.array([[0.0], [np.inf], [1.0], [2.0]])), 3)
+    nobody = 2**32 - 1
+    assert found.tolist() == [[0, nobody, nobody], [nobody] * 3, [2, nobody, nobody]]
+    assert nearest_rows(np.full(3, -1), np.zeros(3)).shape == (0, 8)
+    assert np.isinf(from_centre(np.zeros(2, int), np.full((2, 3), np.nan))).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_renumbering_moves_nobody(seed):
+    before = rng(seed).integers(-1, 15, 400)
+    turned = np.where(before < 0, -1, (7 * before + 3) % 15)
+    went = moves_between(before, turned)
+    assert went.moved == 0 and went.count.sum() == 400
+    some = rng(seed + 5).choice(np.flatnonzero(before >= 0), 20, replace=False)
+    now = turned.copy()
+    now[some] = (now[some] + 1) % 15
+    went = moves_between(before, now)
+    assert went.moved == 20
+    for start, end, count in zip(went.start, went.end, went.count, strict=True):
+        assert count == ((before == start) & (now == end)).sum()
+
+
+def test_groups_that_are_new_gone_or_named():
+    went = moves_between(np.array([0, 0, 0, 5, 5, 5]), np.array([3, 3, 1, 1, 1, 0]))
+    assert went.name[3] == 0 and went.name[1] == 5 and went.name[0] > 5 and went.moved == 2
+    assert moves_between(np.array([0, 1]), np.array([1, 0]), rename=False).moved == 2
+    assert moves_between(np.array([-1, 0]), np.array([0, -1])).moved == 2
+    empty = moves_between(np.zeros(0, int), np.zeros(0, int))
+    assert empty.moved == 0 and not len(empty.count)
+    assert moves_between(np.full(3, -1), np.full(3, -1)).moved == 0
+
+
+def clustered(steps=4, n=200):
+    """A history in which every clustering renumbers the one before and moves ten rows; images and labels."""
+    source, history = rng(), History()
+    fine, x = source.integers(0, 12, n), rng(1).normal(size=(n, 6)).astype(np.float32)
+    for step in range(steps):
+        history.record(10 * step, hierarchy=np.stack([fine // 4, fine]), projection=x + step)
+        fine = (fine + 4) % 12
+        fine[source.choice(n, 10, replace=False)] = 11
+    return history, np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((8, 8), np.uint8), rng(3).integers(0, 3, n)
+
+
+def test_the_frames_say_who_moved():
+    history, images, labels = clustered()
+    view = Hierarchy(history, labels=labels, images=images, features="projection")
+    assert "moves" not in view.picture(0)
+    for k in (1, 2, 3, -1):
+        frame = view.picture(k)
+        before, now = history["hierarchy"].frame((k if k > 0 else 3) - 1), history["hierarchy"].frame(k)
+        assert frame["moves"]["step"] == (k % 4 - 1) * 10
+        assert np.array_equal(array(frame["moves"]["before"]).astype(int) - 1, before)
+        for i, level in enumerate(frame["moves"]["levels"]):
+            name = array(level["name"])
+            assert level["moved"] == (name[now[i]] != before[i]).sum() <= 30 and level["rows"] == 200
+    assert "NMI" in frame["note"] and frame["levels"][1]["purity"] == pytest.approx(quality(now[1], labels)["purity"])
+
+
+def test_named_levels_keep_their_numbers():
+    history = History()
+    for step, groups in enumerate(([0, 0, 1], [1, 1, 0])): history.record(step, hierarchy=np.array([groups]))
+    assert Hierarchy(history, {"kind": ["a", "b"]}).picture(-1)["moves"]["levels"][0]["moved"] == 3
+    assert Hierarchy(history).picture(-1)["moves"]["levels"][0]["moved"] == 0
+
+
+def test_another_clustering_has_no_moves():
+    history = History()
+    history.record(0, hierarchy=np.zeros((2, 9), int))
+    history.record(1, hierarchy=np.zeros((3, 9), int))
+    view = Hierarchy(history, shape="moves")
+    assert "other levels" in view.picture(1)["moves"]["why"] and "moves" not in view.picture(0)
+    for k in (0, 1): view.static(k)
+
+
+def test_images_nearest_every_node():
+    history, images, labels = clustered()
+    view = Hierarchy(history, labels=labels, images=images, features="projection")
+    frame = view.picture(1)
+    tree = {key: array(values) for key, values in frame["tree"].items()}
+    rows, far = array(frame["nearest"]["rows"]), array(frame["nearest"]["far"])
+    x, groups = history["projection"].frame(1), history["hierarchy"].frame(1)
+    for k in range(len(tree["level"])):
+        mine = np.flatnonzero(groups[tree["level"][k]] == tree["group"][k])
+        away = np.linalg.norm(x[mine] - x[mine].mean(0), axis=1)
+        assert rows[k][: len(mine)].tolist() == mine[np.argsort(away)][:8].tolist()
+        assert far[k][: len(mine)] == pytest.approx(np.sort(away)[:8], abs=1e-4)
+    assert frame["nearest"]["space"] == "projection"
+    tiles = view.answer({"ask": "images", "rows": [3, 5]})["images"]
+    assert np.array_equal(array(tiles)[:, 0], images[[3, 5]])
+    alone = Hierarchy({"a": labels}, images=images).picture(-1)["nearest"]
+    assert alone["far"] is None and alone["space"] is None
+    assert all((labels[row] == g).all() for g, row in enumerate(array(alone["rows"])))
+
+
+def test_features_before_they_are_recorded():
+    history = History()
+    history.record(0, hierarchy=np.zeros((1, 4), int))
+    view = Hierarchy(history, images=np.zeros((4, 8, 8)), features="projection")
+    assert view.picture(0)["nearest"]["space"] is None
+    history.record(1, projection=np.zeros((4, 2)))
+    history.record(2, hierarchy=np.zeros((1, 4), int))
+    assert view.picture(1)["nearest"]["space"] == "projection"
+
+
+def test_a_page_carries_few_of_many_images():
+    n = 4000
+    images = rng().integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+    levels, x = {"a": np.arange(n) % 30, "b": np.arange(n) % 90}, rng(1).normal(size=(n, 3))
+    view = Hierarchy(levels, images=images, features=x)
+    view.part()
+    atlas = view.atlas()
+    wanted = set(array(view.frame["nearest"]["rows"]).ravel().tolist())
+    assert set(array(atlas["rows"]).tolist()) == wanted and "sheets" in atlas
+    view.carries = 50
+    first = array(view.frame["nearest"]["rows"])[:, 0]
+    assert len(array(view.atlas()["rows"])) == 50 and set(array(view.atlas()["rows"]).tolist()) <= set(first.tolist())
+    few = Hierarchy({"a": np.arange(9) % 3}, images=images[:9])
+    assert "rows" not in few.atlas()
+
+
+def test_vectors_have_no_thumbnails():
+    vectors = VectorSet(rng().normal(size=(30, 5)).astype(np.float32), torch.arange(30) % 3, ("a", "b", "c"))
+    view = Hierarchy({"a": np.arange(30) % 5}, images=vectors, features=vectors.images)
+    assert "nearest" not in view.frame and view.atlas() == {} and not view.options["images"]
+    assert "purity" in view.frame["note"]
+    data = ImageSet(rng().integers(0, 256, (30, 1, 8, 8), dtype=np.uint8), torch.arange(30) % 3, ("a", "b", "c"))
+    assert "nearest" in Hierarchy({"a": np.arange(30) % 5}, images=data).frame
+
+
+@pytest.mark.parametrize("shape", ["icicle", "tree", "sunburst", "list", "moves"])
+def test_every_shape_as_a_still_picture(shape):
+    history, images, labels = clustered()
+    view = Hierarchy(history, labels=labels, classes=["$a", "b_", "c^$"], images=images, features="projection",
+                     shape=shape).link(Selection([1, 2, 999]))
+    assert len(view.static()._repr_png_()) < 60_000
+    view.static(0)
+    for levels in ({"a": []}, {"a": [-1, -1]}, {"a": [0, -1], "b": [-1, 0]}): Hierarchy(levels, shape=shape).static()
+    assert Hierarchy(History(), shape=shape).static()
+    assert len(view.page()) < 1_000_000
+
+
+def test_places_of_a_drawn_tree():
+    tree = tree_of(random_levels())
+    x, parent = tidy_places(tree), tree["parent"]
+    leaf = np.setdiff1d(np.arange(len(x)), parent)
+    assert np.allclose(np.diff(np.sort(x[leaf])), 1 / len(leaf)) and (x > 0).all() and (x < 1).all()
+    for k in set(parent[parent >= 0].tolist()):
+        kids = x[parent == k]
+        assert x[k] == pytest.approx((kids.min() + kids.max()) / 2)
+    lines = lines_of(tree, 9)
+    above = [tree["parent"][k] for k in lines]
+    assert len(lines) <= 9 and all(up < 0 or up in lines[:i] for i, up in enumerate(above))
 
 
 # ------------------------------------------------------------------------------------------------------ all of them

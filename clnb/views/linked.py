@@ -9,8 +9,8 @@ __all__ = ['NOBODY', 'SHAPES', 'check_names', 'numbers_of_texts', 'class_numbers
            'ClassTable', 'same_label', 'matrix_of', 'NeighbourParts', 'NeighbourStill', 'Neighbours', 'majority',
            'beside', 'tree_of', 'entropy', 'quality', 'from_centre', 'nearest_rows', 'Moves', 'moves_between',
            'levels_of', 'HierarchyParts', 'HierarchyFrames', 'packed_groups', 'packed_moves', 'tidy_places',
-           'level_for_moves', 'HierarchyStill', 'readable', 'smooth', 'lines_of', 'streams', 'HierarchyStills',
-           'Hierarchy']
+           'level_for_moves', 'HierarchyStill', 'readable', 'lighter', 'smooth', 'lines_of', 'streams', 'HierarchyList',
+           'HierarchyStills', 'Hierarchy']
 
 # %% ../../nbs/07f_linked.ipynb #08dea84d
 import textwrap
@@ -918,7 +918,8 @@ def tidy_places(
         low, high = np.full(m, np.inf), np.full(m, -np.inf)
         np.minimum.at(low, parent[kids], x[kids])
         np.maximum.at(high, parent[kids], x[kids])
-        x = np.where(np.isfinite(low), (low + high) / 2, x)
+        owners = np.isfinite(low)
+        x[owners] = (low[owners] + high[owners]) / 2
     return x
 
 
@@ -967,7 +968,7 @@ class HierarchyStill(HierarchyFrames):
         axes.set_yticklabels([name for name, _, _ in levels], fontsize=8)
 
     def sketch_sunburst(self, figure: Picture, k: int, levels: list, nodes: dict[str, np.ndarray], title: str) -> None:
-        figure.set_size_inches(6.4, 4.6)
+        figure.set_size_inches(6.4, 3.7)
         axes = figure.add_subplot(projection="polar", theta_offset=np.pi / 2, theta_direction=-1)
         left, width, level = 2 * np.pi * nodes["left"], 2 * np.pi * nodes["width"], nodes["level"]
         axes.bar(left, 0.96, width, level + 1, align="edge", color=nodes["shade"], edgecolor="w",
@@ -1003,6 +1004,15 @@ def readable(
 ) -> str:
     "White or black, whichever can be read on that colour."
     return "w" if int(shade[1:3], 16) + 2 * int(shade[3:5], 16) < 300 else "k"
+
+
+def lighter(
+    shade: str,       # "#rrggbb"
+    part: float,      # of white, 0 … 1
+) -> str:
+    "The colour mixed with white."
+    mixed = [round(int(shade[i : i + 2], 16) * (1 - part) + 255 * part) for i in (1, 3, 5)]
+    return "#" + "".join(f"{value:02x}" for value in mixed)
 
 
 def smooth(
@@ -1045,15 +1055,15 @@ def streams(
     return low, high, ["#969696" if at == len(groups) else shades[at] for at in left]
 
 # %% ../../nbs/07f_linked.ipynb #609ae872
-class HierarchyStills(HierarchyStill):
-    "The list and the moves as still pictures."
+class HierarchyList(HierarchyStill):
+    "The list as a still picture."
 
     def sketch_list(self, figure: Picture, k: int, levels: list, nodes: dict[str, np.ndarray], title: str) -> None:
-        lines = lines_of(nodes, 24)
+        lines = lines_of(nodes, 18)
         figure.set_size_inches(6.4, 0.6 + 0.21 * max(len(lines), 1))
         axes = figure.panel(title=title)
         axes.title.set_fontsize(8)
-        axes.set(xlim=(0, 1), ylim=(-len(lines) + 0.5, 0.5))
+        axes.set(xlim=(0, 1), ylim=(min(-len(lines) + 0.5, 0), 0.5))
         axes.set_axis_off()
         near = None if self.images is None else self.nearest(k, nodes, [groups for _, groups, _ in levels])["rows"]
         for i, node in enumerate(lines):
@@ -1066,10 +1076,16 @@ class HierarchyStills(HierarchyStill):
             if nodes["hit"][node]: words += f" · {nodes['hit'][node]:.0%} selected"
             axes.text(0.3, -i, words.replace("$", r"\$")[:60], va="center", fontsize=7)
             if near is None: continue
-            for j, x in enumerate(pixels(self.images, near[node][near[node] != NOBODY], 32)):
-                place = axes.inset_axes([0.72 + 0.034 * j, -i - 0.46, 0.031, 0.92], transform=axes.transData)
-                place.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+            some = near[node][near[node] != NOBODY][:4]
+            for j, x in enumerate(pixels(self.images, some, 32)):
+                place = axes.inset_axes([0.82 + 0.042 * j, -i - 0.46, 0.04, 0.92], transform=axes.transData)
+                place.imshow(x[0] if len(x) == 1 else x.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255,
+                             interpolation="nearest")
                 place.set_axis_off()
+
+# %% ../../nbs/07f_linked.ipynb #f807ad43
+class HierarchyStills(HierarchyList):
+    "The moves as a still picture."
 
     def sketch_moves(self, figure: Picture, k: int, levels: list, nodes: dict[str, np.ndarray], title: str) -> None:
         found = self.moves(k, levels)
@@ -1080,15 +1096,20 @@ class HierarchyStills(HierarchyStill):
         depth = level_for_moves([int((nodes["level"] == i).sum()) for i in range(len(levels))])
         went, mine = found["levels"][depth], np.flatnonzero(nodes["level"] == depth)
         low, high, shades = streams(went, nodes["group"][mine], nodes["shade"][mine])
-        figure.set_size_inches(6.4, 3.8)
-        rows, t = int(went.count.sum()), np.linspace(0, 1, 40)
+        figure.set_size_inches(6.0, 2.8)
+        rows, t, now = int(went.count.sum()), np.linspace(0, 1, 40), np.append(went.name, -1)[went.end]
         words = f"{went.moved:,} of {rows:,} rows ({went.moved / max(rows, 1):.1%}) moved to another group"
         axes = figure.panel(title=f"{levels[depth][0]}: {words}".replace("$", r"\$"))
         axes.title.set_fontsize(9)
-        for i in np.argsort(-went.count)[:600]:
-            stays = np.append(went.name, -1)[went.end[i]] == went.start[i]
+        still = now == went.start
+        for i in np.lexsort((-went.count, ~still, np.argsort(np.argsort(-went.count)) >= 100))[:100]:
             y = low[i] + (high[i] - low[i]) * smooth(t)
-            axes.fill_between(t, y, y + went.count[i], color=shades[i], alpha=0.25 if stays else 0.8, linewidth=0)
+            axes.fill_between(t, y, y + went.count[i], color=lighter(shades[i], 0.75 * still[i]), linewidth=0)
+        for x, ends, tops, side in ((-0.01, went.start, low, "right"), (1.01, now, high, "left")):
+            for group in np.unique(ends[ends >= 0]):
+                first, many = tops[ends == group].min(), went.count[ends == group].sum()
+                word = dict(enumerate(levels[depth][2])).get(group, str(group)).replace("$", r"\$")[:10]
+                if many > 0.03 * rows: axes.text(x, first + many / 2, word, ha=side, va="center", fontsize=7)
         axes.set(xlim=(0, 1), ylim=(rows, 0), yticks=[], xticks=[0, 1])
         axes.set_xticklabels([f"step {found['step']:,}", f"step {int(self.recorded()[k]):,}"])
 

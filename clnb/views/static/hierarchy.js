@@ -823,7 +823,8 @@ class Streams {
     const kept = found.shared.get(group), step = thousands(this.raw.step);
     if (!kept) return `new since step ${step}`;
     const name = found.name[group];
-    return `${name === group ? "as" : `as ${this.all.nameIn(l, name)}`} at step ${step}, ${percentOf(kept, this.all.tree.count[k])} of them already there`;
+    const called = name === group ? `had this name at step ${step} too` : `called ${this.all.nameIn(l, name)} at step ${step}`;
+    return `${called}: ${percentOf(kept, this.all.tree.count[k])} of its rows were in it`;
   }
 
   called(l, end) {
