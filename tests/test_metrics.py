@@ -526,10 +526,108 @@ def test_diagnosis_names_the_likely_reason():
     assert "does not repel" in M.diagnose(equal, loss=0.0, chance=2.0, floor=0.0).reason
     assert "near chance" in M.diagnose(equal, loss=4.8, chance=4.85, floor=1.0).reason
     assert "dead" in M.diagnose(torch.zeros(64, 8)).reason
-    assert "augmentation too strong" in M.diagnose(low, loss=5.8, chance=6.0, floor=1.0).reason
-    assert "few classes" in M.diagnose(low, loss=2.0, chance=6.0, floor=1.0).reason
+    assert "augmentation too strong" in M.diagnose(turned(low), loss=5.8, chance=6.0, floor=1.0).reason
+    assert "few classes" in M.diagnose(turned(low), loss=2.0, chance=6.0, floor=1.0).reason
+    assert "29 coordinates never change" in M.diagnose(low).reason
     assert M.diagnose(equal, loss=math.nan).kind == M.diagnose(equal * math.inf).kind == "not finite"
     assert M.diagnose(equal, loss=2.0, chance=2.0, floor=2.0).kind == "complete collapse"
     assert M.diagnose(low, thresholds=M.Thresholds(rank_share=0.01, dead_share=1.0)).healthy
-    assert str(M.diagnose(low)).startswith("dimensional collapse: about 3")
-    with pytest.raises(ValueError, match="N ≥ 2"): M.diagnose(torch.ones(1, 4))
+    assert str(M.diagnose(low)).startswith("dimensional collapse: 29 of 32 directions carry no variance")
+    for bad in (torch.ones(1, 4), torch.ones(4), torch.ones(4, 3, 2)):
+        with pytest.raises(ValueError, match="N ≥ 2"): M.diagnose(bad)
+
+
+def turned(z, seed=7):
+    "The rows in another basis, so that no coordinate stays constant."
+    return z @ torch.linalg.qr(cloud(z.shape[1], z.shape[1], seed)).Q
+
+
+def test_the_reason_holds_what_was_measured():
+    z = turned(cloud(1000, 128) * (torch.arange(128) < 94))
+    found = M.diagnose(z, loss=2.0, chance=6.0, floor=1.0)
+    unit = torch.nn.functional.normalize(z.double())
+    s = torch.linalg.svdvals(unit - unit.mean(0))
+    assert found.collapsed and found.numbers["dead"] == (s < 1e-4 * s[0]).sum() == 34
+    assert found.numbers["rank_me"] == pytest.approx(M.rank_me(unit).item(), rel=1e-4)
+    assert found.numbers["effective_rank"] == pytest.approx(M.effective_rank(s).item(), rel=1e-4)
+    assert found.numbers["coordinate_std"] == pytest.approx(M.coordinate_std(z).mean().item(), rel=1e-4)
+    for text in ("34 of 128 directions", f"RankMe {M.rank_me(unit):.1f} of 128", "coordinate std 0.088",
+                 "1/√128 = 0.088", "loss 2, 80% of the way from chance (6) to the best possible (1)"):
+        assert text in found.evidence and text in found.reason
+    assert "chance and floor are not known" in M.diagnose(z, loss=2.0).evidence
+    assert "loss" not in M.diagnose(z).evidence
+    nothing = M.diagnose(torch.ones(64, 4), loss=0.0, chance=2.0, floor=0.0)
+    assert "coordinate std 0 (healthy" in nothing.evidence and "RankMe 1.0 of 4" in nothing.evidence
+    assert "0% of the way" in M.diagnose(z[:, :8] * 1.0, loss=5.99, chance=6.0, floor=1.0).evidence
+
+
+STEEP = 1 / torch.arange(1.0, 513)
+
+
+@pytest.mark.parametrize("z", [
+    cloud(512, 64), cloud(64, 128), cloud(129, 128), cloud(128, 128), cloud(2, 64), cloud(3, 2), cloud(500, 2),
+    torch.nn.functional.normalize(cloud(400, 32)), cloud(400, 64).relu(), (cloud(400, 64) + 2).relu(),
+    cloud(500, 128).relu() * (torch.arange(128) >= 8), cloud(400, 64).exp(), (2 * cloud(500, 10)).softmax(1),
+    torch.nn.functional.layer_norm(cloud(400, 32), (32,)), torch.eye(10)[torch.arange(300) % 10],
+    cloud(1200, 512) * STEEP, turned(cloud(1200, 512) * STEEP**1.25), cloud(600, 64) * STEEP[:64],
+    turned(cloud(1200, 512) * STEEP).bfloat16(), cloud(512, 64).half(), cloud(512, 64).double().numpy(),
+    cloud(300, 32) * 1e30, cloud(300, 32) * 1e-30, (99 * cloud(300, 64)).abs().to(torch.uint8),
+])
+def test_no_false_alarm(z):
+    found = M.diagnose(z)
+    assert found.healthy and not found.collapsed and found.numbers["rank_share"] < 1.001, str(found)
+
+
+def some_dead(dead=34, kind=torch.float32, size=0.0, n=1000):
+    return turned(cloud(n, 128) * torch.where(torch.arange(128) < 128 - dead, 1.0, size)).to(kind)
+
+
+@pytest.mark.parametrize("z", [
+    some_dead(), some_dead(size=1e-7), some_dead(size=1e-4), some_dead(size=1e-2), some_dead(14),
+    some_dead(kind=torch.bfloat16), some_dead(kind=torch.bfloat16).float(), some_dead(kind=torch.float16),
+    some_dead(kind=torch.float16).numpy(), some_dead(kind=torch.float64), some_dead(100, n=100),
+    cloud(400, 128).relu() * (torch.arange(128) >= 40), cloud(300, 1) * cloud(1, 2), cloud(300, 1) * cloud(1, 32),
+    cloud(300, 2) @ cloud(2, 32) + cloud(1, 32), cloud(400, 64) * STEEP[:64] ** 2, cloud(32, 64).repeat(8, 1),
+])
+def test_no_miss(z):
+    assert M.diagnose(z).kind == "dimensional collapse", str(M.diagnose(z))
+
+
+@pytest.mark.parametrize("z", [
+    torch.ones(100, 32) * 3.3, torch.zeros(9, 4), torch.ones(2, 8), 1 + 1e-6 * cloud(100, 32), 1 + 0.1 * cloud(100, 32),
+    (1 + 1e-3 * cloud(100, 32)).bfloat16(), np.full((9, 3), -2), (5 + 0.1 * cloud(100, 64)).relu(),
+])
+def test_all_alike_is_complete(z):
+    assert M.diagnose(z).kind == "complete collapse", str(M.diagnose(z))
+
+
+@pytest.mark.parametrize(("classes", "dim"), [(10, 64), (3, 16), (100, 128), (7, 512)])
+@pytest.mark.parametrize("noise", [0.0, 0.003])
+def test_classes_in_points_are_named(classes, dim, noise):
+    z = torch.eye(dim)[torch.arange(1000) % classes] + noise * cloud(1000, dim) / dim**0.5
+    found = M.diagnose(turned(z))
+    assert found.kind == "dimensional collapse" and f"gather in {classes} points" in found.reason
+    assert found.numbers["dead"] == dim - (classes - 1)
+    plane = M.diagnose(turned(cloud(1000, dim) * (torch.arange(dim) < classes - 1)))
+    assert plane.collapsed and "points" not in plane.reason
+
+
+def test_what_is_not_finite_is_counted():
+    z = cloud(50, 8)
+    z[3, 2], z[7] = math.nan, math.inf
+    assert M.diagnose(z).kind == "not finite" and M.diagnose(z).reason.startswith("2 of 50 embeddings")
+    assert "the loss is nan" in M.diagnose(None, loss=math.nan).reason
+
+
+def test_without_an_embedding_the_loss_alone_is_judged():
+    assert M.diagnose(None).kind == "not known" and "run.measure" in M.diagnose(None).reason
+    stuck = M.diagnose(None, loss=6.2, chance=6.24, floor=1.0)
+    assert stuck.kind == "not learning" and "untrained or a collapsed" in stuck.reason
+    assert M.diagnose(None, loss=0.0, chance=2.0, floor=0.0).kind == "not known"     # content, which says nothing
+    assert "chance and floor are not known" in M.diagnose(None, loss=3.0).reason
+    assert not M.diagnose(None, loss=3.0).healthy
+
+
+def test_few_rows_say_so():
+    found = M.diagnose(cloud(64, 128))
+    assert "63 directions that 64 samples can show" in found.reason and "Record more rows" in found.reason
