@@ -113,7 +113,7 @@ def parts_of(
 ) -> tuple[Any, Any, Any]:
     "Images, labels and class names, taken from a data set where they are not given."
     if not hasattr(images, "images"): return images, labels, classes
-    return (images.images, images.labels if labels is None else labels,
+    return (drawable(images.images), images.labels if labels is None else labels,
             getattr(images, "classes", None) if classes is None else classes)
 
 # %% ../../nbs/07f_linked.ipynb #e7ec9e60
@@ -183,6 +183,7 @@ class Gallery(GalleryParts, View):
     ) -> None:
         if not 1 <= most <= 512: raise ValueError(f"most is the number of images on a page, 1 … 512; got {most}")
         images, labels, classes = parts_of(images, labels, classes)
+        if images is None: raise ValueError("a gallery shows pictures, and vectors have none; see them in an Embedding")
         self.images, self.count, self.most = images, len(images), int(most)
         if self.count: pixels(images, [0])          # a shape that is no image is an error here
         self.labels, self.names = (None, []) if labels is None else class_numbers("labels", labels, classes)

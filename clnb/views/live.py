@@ -27,7 +27,7 @@ import torch
 
 from ..core import PALETTE, Picture
 from ..metrics import Diagnosis, diagnose, effective_rank, participation_ratio, rank_me, singular_values
-from .base import View, is_history, packed, pixels
+from .base import View, drawable, is_history, packed, pixels
 
 # %% ../../nbs/07a_live.ipynb #2a611d77
 def decimate(
@@ -831,7 +831,7 @@ class Spectrum(SpectrumStill):
         if hasattr(images, "images"):
             labels = getattr(images, "labels", None) if labels is None else labels
             classes = getattr(images, "classes", None) if classes is None else classes
-            images = images.images
+            images = drawable(images.images)
         self.arrays, histories = arrays_or_histories(history_or_arrays)
         if at_end < 1: raise ValueError(f"at_end must be at least 1 image, got {at_end}")
         self.names, self.normalised, self._known = tuple(names), normalised, {}
