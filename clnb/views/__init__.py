@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['AugmentationPlayground', 'Board', 'Circle', 'ClassTable', 'CollapseMonitor', 'Compare', 'Confusion', 'Controls',
            'Curves', 'Embedding', 'Explorer', 'Gallery', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView',
-           'LogitMatrix', 'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Selection', 'Spectrum',
-           'SpectrumSweep', 'SubsetBar', 'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
+           'LogitMatrix', 'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Selection', 'SelectionProbe',
+           'Spectrum', 'SpectrumSweep', 'SubsetBar', 'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
 from .base import Board, SubsetBar
@@ -26,11 +26,12 @@ from .pairs import WhyPair
 from .pictures import ImageGrid, LogitMatrix
 from .playgrounds import Circle, NegativeWeights
 from .rewind import Rewind
+from .selection import SelectionProbe
 from .sweep import SpectrumSweep
 from .toys import AugmentationPlayground, TwoLayerPlayground
 
 # %% ../../nbs/07z_views.ipynb #8df32725
 _all_ = ["AugmentationPlayground", "Board", "Circle", "ClassTable", "CollapseMonitor", "Compare", "Confusion",
          "Controls", "Curves", "Embedding", "Explorer", "Gallery", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView",
-         "LogitMatrix", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "Spectrum", "SpectrumSweep",
-         "SubsetBar", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
+         "LogitMatrix", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "SelectionProbe", "Spectrum",
+         "SpectrumSweep", "SubsetBar", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]

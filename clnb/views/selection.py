@@ -96,7 +96,8 @@ def labels_at(
 # %% ../../nbs/07m_selection.ipynb #b8afaa58
 def _mixed(x: np.ndarray) -> np.ndarray:
     "uint32 numbers, each thoroughly stirred."
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)): x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
     return x
 
 
@@ -168,7 +169,8 @@ def in_words(
 ) -> str:
     "`tally` as two sentences."
     t = tally(choice, level, anchor, throw)
-    text = f"{t.kept} of {t.candidates} kept ({percent(t.kept / max(t.candidates, 1))}; over all throws {percent(t.keep)})"
+    share = percent(t.kept / max(t.candidates, 1))
+    text = f"{t.kept} of {t.candidates} kept ({share}; over all throws {percent(t.keep)})"
     if not t.known: return text + "; without labels nobody knows which of them are false negatives."
     if not t.false: return text + "; none of them is a false negative."
     return (f"{text}; of the false negatives {t.false_kept} of {t.false} ({percent(t.false_kept / t.false)}; "
@@ -345,7 +347,8 @@ class ChoiceParts(ChoiceSource):
         "Rows of the images that are shown at these positions."
         if self.pictures is None: return np.zeros(0, np.int64)
         found = [choice for k in frames if (choice := self.choice(k)) is not None]
-        rows = np.unique(np.concatenate([[], *(r for c in found for r in (c.anchors, c.candidate_rows))]).astype(np.int64))
+        parts = [rows for choice in found for rows in (choice.anchors, choice.candidate_rows)]
+        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
         return rows[(rows >= 0) & (rows < len(self.pictures))]
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -366,7 +369,8 @@ class ChoiceParts(ChoiceSource):
 
 # %% ../../nbs/07m_selection.ipynb #717f6f76
 SORTS = ("class", "tree", "as recorded")
-SIGNS = {1: ("same class", PALETTE[1], "D"), 0: ("another class", PALETTE[0], "o"), -1: ("class unknown", "#7F7F7F", "s")}
+SIGNS = {1: ("same class", PALETTE[1], "D"), 0: ("another class", PALETTE[0], "o"),
+         -1: ("class unknown", "#7F7F7F", "s")}
 
 
 class ChoiceStill(ChoiceParts):
@@ -411,8 +415,10 @@ class ChoiceStill(ChoiceParts):
             here = (choice.agrees[anchor] == agrees) & choice.compared[anchor]
             for state, fill, pale in ((1, ink, 1), (0, "none", 1), (None, ink, 0.45)):
                 some = here & (((share > 0) & (share < 1)) if state is None else share == state)
-                if some.any(): axes.scatter(choice.similarity[anchor, some], y[some], 16, fill, sign, edgecolors=ink, alpha=pale)
-            if here.any(): axes.scatter([], [], 16, ink, sign, label=name)
+                if not some.any(): continue
+                x = choice.similarity[anchor, some]
+                axes.scatter(x, y[some], 16, fill, marker=sign, edgecolors=ink, alpha=pale)
+            if here.any(): axes.scatter([], [], 16, ink, marker=sign, label=name)
         axes.set_ylim(-0.04, 1.04)
         axes.legend(fontsize=6)
 
@@ -428,10 +434,11 @@ class ChoiceStill(ChoiceParts):
                       lw=2.2 if mine else 0.5, zorder=2 if mine else 1)
         total, count = np.zeros(len(tree.x)), np.zeros(len(tree.x))
         for level, places in enumerate(tree.candidates):
-            np.add.at(total, places, choice.keep[level, anchor])
-            np.add.at(count, places, 1)
+            here = choice.compared[anchor]
+            np.add.at(total, places[here], choice.keep[level, anchor, here])
+            np.add.at(count, places[here], 1)
         some = count > 0
-        axes.scatter(tree.x[some], tree.level[some], 14, total[some] / count[some], cmap="viridis", vmin=0, vmax=1, zorder=3)
+        axes.scatter(tree.x[some], tree.level[some], 14, total[some] / count[some], vmin=0, vmax=1, zorder=3)
         axes.set(xticks=[], yticks=range(top))
         axes.set_yticklabels([self.level_name(level)[:12].replace("$", r"\$") for level in range(top)], fontsize=7)
 
@@ -476,4 +483,4 @@ class SelectionProbe(ChoiceStill):
         history = self._open(history_or_arrays)
         super().__init__(history, anchor=max(int(anchor), 0), level=level, throw=max(int(throw), 0), sort=sort,
                          levels=[str(text) for text in levels], classes=names, height=height,
-                         title="Which negatives?", pictured=self.pictures is not None)
+                         title="Which negatives?", pictured=0 if self.pictures is None else len(self.pictures))

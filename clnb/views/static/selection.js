@@ -9,6 +9,7 @@ function shade(t) {
   const at = Math.max(0, Math.min(1, t)) * (SHADES.length - 1), i = Math.min(Math.floor(at), SHADES.length - 2), f = at - i;
   return SHADES[i].map((v, c) => Math.round(v + f * (SHADES[i + 1][c] - v)));
 }
+const LOOKUP = Array.from({ length: 256 }, (_, i) => shade(i / 255));
 const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 
 /** As Python's `percent`. */
@@ -32,6 +33,7 @@ class Choice {
     this.tree = frame.tree && Object.fromEntries(Object.entries(frame.tree).map(([name, value]) => [name, unpack(value)]));
     this.orders = Object.fromEntries(Object.entries(frame.orders).map(([name, both]) => [name, both.map(unpack)]));
     this.throws = new Map();
+    this.tallies = new Map();
   }
   index(l, a, c) { return (l * this.anchorCount + a) * this.count + c; }
   p(l, a, c) { return this.keep[this.index(l, a, c)]; }
@@ -60,6 +62,13 @@ class Choice {
   }
 
   tally(level, anchor, throw_) {
+    const key = `${level} ${anchor} ${throw_}`;
+    if (this.tallies.size > 200) this.tallies.clear();
+    if (!this.tallies.has(key)) this.tallies.set(key, this.count_(level, anchor, throw_));
+    return this.tallies.get(key);
+  }
+
+  count_(level, anchor, throw_) {
     const kept = this.thrown(throw_), t = { candidates: 0, kept: 0, known: 0, knownKept: 0, false: 0, falseKept: 0 }, sums = [0, 0, 0];
     const from = (one, all) => (one === null ? [0, all] : [one, one + 1]), [l0, l1] = from(level, this.levels), [a0, a1] = from(anchor, this.anchorCount);
     for (let l = l0; l < l1; l++) for (let a = a0; a < a1; a++) for (let c = 0; c < this.count; c++) {
@@ -193,11 +202,11 @@ class SelectionView {
     if (levelTools.dataset.count !== key) {
       levelTools.dataset.count = key;
       const ends = ["finest", "coarsest"], name = (l) => this.levelName(l) + (choice.levels > 1 && (l === 0 || l === choice.levels - 1) && !this.stage.options.levels[l] ? ` (${ends[+(l > 0)]})` : "");
-      const button = (level, text) => make("button", { type: "button", "data-level": level ?? "all", onclick: () => this.setLevel(level) }, text);
+      const button = (level, text) => make("button", { type: "button", "data-level": level === null ? "all" : level + 1, onclick: () => this.setLevel(level) }, text);
       levelTools.replaceChildren(...Array.from({ length: choice.levels }, (_, l) => button(l, name(l))), ...(choice.levels > 1 ? [button(null, "all levels")] : []));
       levelTools.style.flexWrap = "wrap";
     }
-    for (const node of levelTools.children) node.setAttribute("aria-pressed", String(node.dataset.level === String(this.level ?? "all")));
+    for (const node of levelTools.children) node.setAttribute("aria-pressed", String(node.dataset.level === (this.level === null ? "all" : String(this.level + 1))));
     const sorts = Object.keys(choice.orders);
     if (this.sorting.dataset.sorts !== sorts.join()) {
       this.sorting.dataset.sorts = sorts.join();
@@ -310,9 +319,12 @@ class SelectionView {
     this.stage.redraw();
   }
 
+  hasImage(row) { return row >= 0 && row < this.stage.options.pictured; }
+  wantImages(rows) { const some = [...rows].filter((row) => this.hasImage(row)); if (some.length) this.store.want(some); }
+
   showStrip() {
     const { choice, stage } = this, key = JSON.stringify([[...choice.anchors], [...choice.anchorClass], this.named, this.store.known.size]);
-    if (stage.options.pictured) this.store.want([...choice.anchors].filter((row) => row >= 0));
+    this.wantImages(choice.anchors);
     if (key !== this.stripKey) {
       this.stripKey = key;
       const held = this.strip.contains(document.activeElement);
@@ -506,7 +518,9 @@ class SelectionView {
     if (this.image?.key === key) return this.image.canvas;
     const data = new ImageData(choice.count, choice.anchorCount);
     first.forEach((a, i) => second.forEach((c, j) => {
-      if (choice.compared(a, c)) data.data.set([...shade(choice.mean(choice.keep, level, a, c)), 255], 4 * (i * choice.count + j));
+      if (!choice.compared(a, c)) return;
+      const at = 4 * (i * choice.count + j), [r, g, b] = LOOKUP[Math.round(255 * choice.mean(choice.keep, level, a, c))];
+      data.data[at] = r; data.data[at + 1] = g; data.data[at + 2] = b; data.data[at + 3] = 255;
     }));
     const canvas = make("canvas", { width: choice.count, height: choice.anchorCount });
     canvas.getContext("2d").putImageData(data, 0, 0);
@@ -551,9 +565,9 @@ class SelectionView {
     this.whyKey = key;
     if (cursor < 0) return this.why.replaceChildren(make("span", { className: "clnb-help" }, "point at a candidate, or press ↓: why it is kept or dropped"));
     const row = choice.rows[cursor];
-    if (stage.options.pictured && row >= 0) this.store.want([row]);
-    const tile = (r, text) => make("figure", { style: { margin: 0, textAlign: "center", fontSize: "10px" } }, ...(stage.options.pictured && r >= 0 ? [this.store.tile(r, 56)] : []), make("figcaption", {}, text));
-    const pictures = stage.options.pictured ? [tile(choice.anchors[anchor], "anchor"), tile(row, row >= 0 ? "candidate" : "no image here")] : [];
+    this.wantImages([row]);
+    const tile = (r, text) => make("figure", { style: { margin: 0, textAlign: "center", fontSize: "10px" } }, ...(this.hasImage(r) ? [this.store.tile(r, 56)] : []), make("figcaption", {}, text));
+    const pictures = stage.options.pictured ? [tile(choice.anchors[anchor], "anchor"), tile(row, this.hasImage(row) ? "candidate" : "candidate: no image here")] : [];
     const shared = choice.tree ? choice.sharedFrom(anchor, cursor) : null;
     const lines = [make("b", {}, this.candidateName(cursor)), make("div", {}, this.agreement(cursor)),
       make("div", {}, `similarity ${three(choice.similarity[anchor * choice.count + cursor])}`), ...(choice.tree ? [make("div", { className: "clnb-shared" }, choice.sharedWords(shared))] : [])];
@@ -615,7 +629,7 @@ class SelectionView {
 
   tipOf(where, c) {
     const { stage, choice, anchor } = this, row = choice.rows[c], head = make("div", { className: "clnb-row" }), l0 = choice.levels;
-    if (stage.options.pictured && row >= 0) { this.store.want([row]); head.append(this.store.tile(row, 48)); }
+    if (this.hasImage(row)) { this.wantImages([row]); head.append(this.store.tile(row, 48)); }
     head.append(make("b", {}, this.candidateName(c)));
     const path = (side, k) => Array.from({ length: l0 }, (_, l) => choice.prototype(side, l0 - 1 - l, k)).join(" → ");
     const levels = Array.from({ length: l0 }, (_, k) => l0 - 1 - k).map((l) => `${this.levelName(l)}: P(keep) ${three(choice.p(l, anchor, c))}, ${this.keptWord(l, c)}`);
