@@ -981,7 +981,8 @@ def _readings(z: Tensor, dim: int, line: Thresholds, noise: float) -> dict[str, 
     numbers = {"coordinate_std": std.mean().item(), "healthy_std": 1 / math.sqrt(dim), "spread": spread,
                "rank_me": 0.0, "rank_share": 0.0, "effective_rank": 0.0, "dead": float(shown), "dead_share": 1.0,
                "alive_share": 0.0, "samples": float(len(z)), "dim": float(dim), "directions": float(shown),
-               "least_share": line.least_rank(room) / room, "idle": 0.0, "groups": 0.0}
+               "least_share": line.least_rank(room) / room, "least_alive": 1 - line.most_dead(shown) / shown,
+               "idle": 0.0, "groups": 0.0}
     if not z.any(): return numbers
     unit = _unit("z", z)
     s, centred = _two_spectra(unit)
@@ -1028,7 +1029,7 @@ def _why_complete(learned: float | None) -> str:
     if learned is None:
         return ("Nothing pushes the embeddings apart (no negatives, no predictor, no variance term), or training has "
                 "just begun.")
-    if learned > 0.5:
+    if learned > 0.2:
         return ("The loss is content with that: it attracts and does not repel. Add negatives, or a term that keeps "
                 "the variance.")
     return ("The loss stays near chance. At the first steps this is normal; later, look for a learning rate that is "

@@ -394,7 +394,8 @@ class ChoiceStill(ChoiceParts):
         label = self.label_of(int(choice.anchors[anchor]))
         name = f"row {choice.anchors[anchor]}{', ' if label else ''}{label}, {word}"
         text = f"{name}: {in_words(choice, level, anchor, self.options['throw'])}"
-        figure.suptitle(text.replace("$", r"\$"), fontsize=7, wrap=True)
+        text = text.replace(". False", ".\nFalse").replace("$", r"\$")
+        figure.suptitle(text, fontsize=7, wrap=True)
 
     def level_name(self, level: int) -> str:
         "What a level is called."

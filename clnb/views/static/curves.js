@@ -98,6 +98,7 @@ export default {
       canvas.dataset.points = JSON.stringify(Object.fromEntries(lines.map((line) => [line.key, line.values.length])));
       canvas.dataset.panels = JSON.stringify(panels.map((p) => ({ name: p.name, left: p.axes.left, right: p.axes.right,
         top: p.axes.top, bottom: p.axes.bottom, x: p.axes.x, y: p.axes.y, logY: p.axes.logY })));
+      canvas.dataset.faults = JSON.stringify(frame.faults ?? []);
       canvas.setAttribute("aria-label", `${frame.reading ?? ""} ${lines.map(newest).join("; ")}`.trim());
       if (at) cross();
     }
@@ -125,6 +126,7 @@ export default {
       if (fraction) for (const [value, text] of [[0, "chance"], [1, "best possible"]])
         guideLine(axes, { text, dash: value ? [2, 3] : [5, 4] }, [value, value], domain);
       marks(axes, frame.marks ?? []);
+      marks(axes, frame.faults ?? [], PALETTE[3]);
       for (const line of lines) {
         if (window > 1) { ctx.save(); ctx.globalAlpha = 0.3; axes.line(line.steps, line.values, { color: line.ink, width: 1 }); ctx.restore(); }
         axes.line(line.steps, line.shown, { color: line.ink, width: window > 1 ? 2 : 1.5 });
@@ -147,10 +149,10 @@ export default {
       ctx.restore();
     }
 
-    function marks(axes, list) {
+    function marks(axes, list, color = PALETTE[4]) {
       const { ctx } = stage;
       ctx.save();
-      ctx.strokeStyle = ctx.fillStyle = PALETTE[4]; ctx.lineWidth = 1; ctx.setLineDash([1, 2]);
+      ctx.strokeStyle = ctx.fillStyle = color; ctx.lineWidth = 1; ctx.setLineDash([1, 2]);
       let before = -Infinity;
       for (const mark of list) {   // one sign for several that are close together; the tooltip lists them
         const x = Math.round(axes.px(mark.step)) + 0.5;
@@ -211,9 +213,10 @@ export default {
       });
       const first = panels.flatMap((p) => p.lines)[0];
       const step = first ? first.steps[nearest(first.steps, at)] : Math.round(at);
-      const close = (stage.frame.marks ?? []).filter((mark) => Math.abs(found.axes.px(mark.step) - mx) < 6).slice(-6)
-        .map((mark) => make("div", { style: { color: PALETTE[4] } }, `▾ step ${mark.step}: ${mark.text}`));
-      stage.showTip(event, make("b", {}, `step ${step}`), ...rows, ...close);
+      const close = (list, color) => (list ?? []).filter((mark) => Math.abs(found.axes.px(mark.step) - mx) < 6).slice(-6)
+        .map((mark) => make("div", {}, make("span", { style: { color } }, "▾ "), `step ${mark.step}: ${mark.text}`));
+      stage.showTip(event, make("b", {}, `step ${step}`), ...rows, ...close(stage.frame.marks, PALETTE[4]),
+        ...close(stage.frame.faults, PALETTE[3]));
       stage.redraw();
     }
     function leave() { at = null; stage.showTip(); stage.redraw(); }

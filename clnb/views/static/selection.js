@@ -553,7 +553,7 @@ class SelectionView {
       if (middle - free < 10) continue;
       free = middle;
       ctx.fillStyle = ink; ctx.textAlign = "right"; ctx.textBaseline = "middle";
-      ctx.fillText(cut(ctx, byClass ? this.className(v) : `branch ${choice.tree.number[v]}`, 50), map.left - 12, middle);
+      ctx.fillText(cut(ctx, byClass ? (this.named ? this.className(v) : `row ${choice.anchors[v]}'s`) : `branch ${choice.tree.number[v]}`, 50), map.left - 12, middle);
     }
     ctx.font = "11px system-ui, sans-serif";
   }
