@@ -11,7 +11,9 @@ import torch
 from clnb.core import PALETTE
 from clnb.data import ImageSet
 from clnb.run import History, Pairs, softmax_pairs
+from clnb.toys import linear_toy, two_layer_toy
 from clnb.views import (
+    AugmentationPlayground,
     Circle,
     ClassTable,
     CollapseMonitor,
@@ -20,13 +22,17 @@ from clnb.views import (
     Curves,
     Embedding,
     Gallery,
+    Heatmaps,
     Hierarchy,
     ImageGrid,
     LogitMatrix,
     NegativeWeights,
     Neighbours,
     Rewind,
+    SelectionProbe,
     Spectrum,
+    SpectrumSweep,
+    TwoLayerPlayground,
     View,
     WhyPair,
     explore,
@@ -142,6 +148,35 @@ def compare():
     return Compare(history, history, images, labels, ("one", NASTY), CLASSES, k=5)
 
 
+def heat():
+    x, *_ = material()
+    return Heatmaps({"with": {NASTY: x, "b": x ** 2}, NASTY: {NASTY: -x, "b": x}}, title=NASTY)
+
+
+def probe():
+    _, labels, images, _ = material()
+    rng, paths = np.random.default_rng(0), np.stack([np.arange(N) % 6, np.arange(N) % 3])
+    keep = rng.random((2, 8, 40))
+    arrays = {"keep": keep, "kept": rng.random(keep.shape) < keep, "similarity": rng.uniform(-1, 1, keep.shape[1:]),
+              "anchors": np.arange(8), "candidate_rows": np.arange(20, 60), "anchor_path": paths[:, :8],
+              "candidate_path": paths[:, 20:], "agrees": (labels[:8, None] == labels[20:]).astype(np.int8)}
+    return SelectionProbe(arrays, images, labels, CLASSES, levels=("kind", NASTY))
+
+
+def swept():
+    x, *_ = material()
+    return SpectrumSweep({(d, name): {"embedding": x[:, :d]} for d in (4, 8) for name in ("none", NASTY)},
+                         ("d0", "projector"))
+
+
+def augmentation():
+    return AugmentationPlayground(toy=linear_toy(noise=(0.5, 1.0), noisy=(4, 8), dim=8, batch=16, steps=20, frames=5))
+
+
+def layers():
+    return TwoLayerPlayground(toy=two_layer_toy(decay=(0.1, 0.3), dim=8, batch=16, steps=20, frames=5))
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -149,7 +184,8 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "Embedding": still, "Confusion": confusion, "Gallery": gallery, "ClassTable": table, "Neighbours": near,
          "Hierarchy": tree, "ImageGrid": grid, "LogitMatrix": logits, "WhyPair": why, "Circle": Circle,
          "NegativeWeights": NegativeWeights, "Rewind": rewind, "SubsetBar": named, "Explorer": explorer,
-         "Compare": compare}
+         "Compare": compare, "Heatmaps": heat, "SelectionProbe": probe, "SpectrumSweep": swept,
+         "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 
@@ -341,6 +377,9 @@ def test_every_slider_answers_the_arrow_keys(open_page, pages, name):
     assert not sheet.problems()
 
 
+NAMELESS = ("Circle", "NegativeWeights", "CollapseMonitor", "AugmentationPlayground", "TwoLayerPlayground")
+
+
 @pytest.mark.parametrize("name", [name for name in VIEWS if name not in ("Circle", "NegativeWeights")])
 def test_space_plays_and_escape_clears(open_page, pages, name, tmp_path):
     text = pages(name).read_text("utf-8")                       # so that a selection can be made and read here
@@ -434,7 +473,7 @@ def test_names_stay_text(open_page, pages, name):
         except Exception: continue
     page.wait_for_timeout(200)
     assert page.evaluate(HARMLESS) == [None, []]
-    if name not in ("Circle", "NegativeWeights", "CollapseMonitor"): assert "img src=x" in seen
+    if name not in NAMELESS: assert "img src=x" in seen
     assert not sheet.problems()
 
 

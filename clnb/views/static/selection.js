@@ -154,7 +154,7 @@ class SelectionView {
 
   makeLegend() {
     const marks = [["◆", SIGNS[2]], ["●", SIGNS[1]], ["■", SIGNS[0]]].map(([sign, [text, ink]], k) =>
-      make("span", { hidden: false, style: { whiteSpace: "nowrap" } }, make("span", { style: { color: ink }, "aria-hidden": "true" }, `${sign} `), k === 0 ? `${text}: a false negative` : text));
+      make("span", { hidden: false, style: { whiteSpace: "nowrap" } }, make("span", { style: { color: `color-mix(in srgb, ${ink} 70%, var(--clnb-ink))` }, "aria-hidden": "true" }, `${sign} `), k === 0 ? `${text}: a false negative` : text));
     this.legend = make("div", { className: "clnb-row", style: { flexWrap: "wrap", gap: "2px 14px" } }, ...marks,
       make("span", { className: "clnb-help" }, "filled: kept · hollow: dropped"), this.half = make("span", { className: "clnb-help" }, "half: kept on some levels"));
     this.marks = marks;
