@@ -386,19 +386,21 @@ def _squared(z: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _spread_out(z: Tensor, k: int, starts: int, seed: int) -> Tensor:
-    "k-means++ for all starts at once: centroids [starts, k, D]. One pass over the rows for each next centre."
-    rng = generator(seed)
-    draws = torch.rand(k, starts, 1, generator=rng, dtype=torch.float64).to(z)
+    "Greedy k-means++ for all starts at once, [starts, k, D]: of a few drawn rows, the one that helps most is next."
+    rng, tries = generator(seed), 2 + int(math.log(k))
+    draws = torch.rand(k, starts, tries, generator=rng, dtype=torch.float64).to(z)
     if len(z) > (most := max(20_000, 16 * k)):          # enough to start from; all rows take part afterwards
         z = z[torch.randperm(len(z), generator=rng)[:most].to(z.device)]
-    norm, chosen = z.square().sum(1), []
-    weight = z.new_ones(starts, len(z))
+    norm, chosen, each = z.square().sum(1), [], torch.arange(starts, device=z.device)
+    weight = z.new_full((starts, len(z)), 1.0)
     for draw in draws:
         total = weight.cumsum(1)
-        row = torch.searchsorted(total, draw * total[:, -1:], right=True).clamp_max_(len(z) - 1)[:, 0]
-        chosen.append(z[row])
-        distance = (norm + norm[row, None] - 2 * z[row] @ z.T).clamp_min_(0)
-        weight = torch.minimum(weight, distance) if len(chosen) > 1 else distance
+        rows = torch.searchsorted(total, draw * total[:, -1:], right=True).clamp_max_(len(z) - 1)
+        distance = torch.matmul(z[rows], z.T).mul_(-2).add_(norm).add_(norm[rows][..., None]).clamp_min_(0)
+        left = torch.minimum(weight[:, None], distance) if chosen else distance
+        best = left.sum(2).argmin(1) if chosen else each * 0
+        chosen.append(z[rows[each, best]])
+        weight = left[each, best]
     return torch.stack(chosen, 1)
 
 # %% ../nbs/05_metrics.ipynb #5c4344a5
@@ -437,7 +439,7 @@ def kmeans(
     spherical: bool = False,  # rows and centroids of length 1: cosine instead of distance
     seed: int = 0,
 ) -> KMeansResult:
-    "k-means with k-means++ starts (Lloyd 1982; Arthur & Vassilvitskii 2007). `ValueError` for k > N or bad input."
+    "k-means with greedy k-means++ starts (Lloyd 1982; Arthur & Vassilvitskii 2007). `ValueError` for k > N or bad input."
     z = _matrix("z", z)
     _whole(k=k, n_init=n_init, iterations=iterations)
     if k > len(z):

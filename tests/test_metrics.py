@@ -243,7 +243,7 @@ def test_partition_faults(score):
 @pytest.mark.parametrize("seed", range(3))
 def test_kmeans_is_as_good_as_scikit_learns(digits, seed):
     x = digits[0]
-    ours, theirs = M.kmeans(x, 10, seed=seed), KMeans(10, n_init=5, random_state=seed).fit(x.numpy())
+    ours, theirs = M.kmeans(x, 10, 10, seed=seed), KMeans(10, n_init=10, random_state=seed).fit(x.numpy())
     assert ours.inertia < theirs.inertia_ * 1.01
     assert ours.inertia == pytest.approx(((x - ours.centroids[ours.assignments]) ** 2).sum().item(), rel=1e-5)
     means = torch.stack([x[ours.assignments == c].mean(0) for c in range(10)])
