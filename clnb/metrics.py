@@ -439,7 +439,7 @@ def kmeans(
     spherical: bool = False,  # rows and centroids of length 1: cosine instead of distance
     seed: int = 0,
 ) -> KMeansResult:
-    "k-means with greedy k-means++ starts (Lloyd 1982; Arthur & Vassilvitskii 2007). `ValueError` for k > N or bad input."
+    "k-means from greedy k-means++ starts (Lloyd 1982; Arthur & Vassilvitskii 2007). `ValueError` for k > N, bad input."
     z = _matrix("z", z)
     _whole(k=k, n_init=n_init, iterations=iterations)
     if k > len(z):

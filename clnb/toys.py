@@ -392,9 +392,9 @@ SETTINGS_AT_ONCE = 64       # 64 kB of weights α each, for batches of 128
 
 
 def _parts(rows: int, seeds: int, cores: int) -> list[tuple[slice, slice]]:
-    "Cut rows × seeds along the longer of them: a part for each core, if each then has 8 settings, and of 64 at most."
+    "Cut rows × seeds along the longer of them: a part for each core, if each then has 32 settings, and of 64 at most."
     longer, other = max(rows, seeds), min(rows, seeds)
-    wanted = max(math.ceil(rows * seeds / SETTINGS_AT_ONCE), min(cores, rows * seeds // 8), 1)
+    wanted = max(math.ceil(rows * seeds / SETTINGS_AT_ONCE), min(cores, rows * seeds // 32), 1)
     size = max(1, math.ceil(longer / wanted)) if other <= SETTINGS_AT_ONCE else 1
     cuts = [slice(begin, begin + size) for begin in range(0, longer, size)]
     return [(cut, slice(None)) if rows >= seeds else (slice(None), cut) for cut in cuts]

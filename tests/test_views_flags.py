@@ -1,4 +1,4 @@
-"""A collapse of any run is named, with numbers, in the monitor, on the curves and beside the buttons, and only if it stays."""
+"""A collapse of any run is named, with numbers, in the monitor, on the curves and beside the buttons, if it stays."""
 
 import json
 
@@ -113,7 +113,8 @@ def test_a_run_that_only_attracts_is_flagged_beside_its_buttons(tmp_path):
 def test_the_page_marks_it_and_changes_between_levels(open_page, tmp_path):
     history = recorded(projection=[HEALTHY] * 8 + [POINT] * 5, embedding=[HEALTHY] * 13)
     page = open_page(Curves(history).save(tmp_path / "curves.html"))
-    assert [fault["step"] for fault in json.loads(page.page.locator("canvas").first.get_attribute("data-faults"))] == [400]
+    faults = json.loads(page.page.locator("canvas").first.get_attribute("data-faults"))
+    assert [fault["step"] for fault in faults] == [400]
     assert not page.problems()
     page = open_page(CollapseMonitor(history).save(tmp_path / "monitor.html"))
     verdict, canvas = page.page.locator(".clnb-verdict"), page.page.locator("canvas").first
