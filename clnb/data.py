@@ -8,14 +8,14 @@ __all__ = ['SHAPES', 'COLOURS', 'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS', 'HALVES', 
            'checked_groups', 'Batch', 'free_memory', 'hash_tensor', 'Rows', 'check_rows', 'pick', 'Labelled',
            'ImageSet', 'SegmentationSet', 'checked_spacing', 'checked_vectors', 'VectorSet', 'rank_in_class',
            'stratified_parts', 'exchanged', 'grouped_parts', 'check_fractions', 'subset_of', 'part_of', 'few_of',
-           'batch_indices', 'batches', 'digits', 'check_split', 'star_distance', 'ring_distance', 'cross_distance',
-           'between', 'backgrounds', 'placed', 'draw_shapes', 'make_shapes', 'shared_out', 'make_vectors',
-           'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows', 'read_rows',
-           'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz', 'image_set',
-           'vector_set', 'is_vectors', 'labelled', 'segmentation_set', 'whole', 'read_features', 'read_graph',
-           'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode', 'decode_all', 'is_grey',
-           'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public', 'public_set',
-           'load_shapes', 'load_vectors', 'data_folders', 'available', 'load']
+           'batch_indices', 'batches', 'balanced_indices', 'digits', 'check_split', 'star_distance', 'ring_distance',
+           'cross_distance', 'between', 'backgrounds', 'placed', 'draw_shapes', 'make_shapes', 'shared_out',
+           'make_vectors', 'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows',
+           'read_rows', 'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz',
+           'image_set', 'vector_set', 'is_vectors', 'labelled', 'segmentation_set', 'whole', 'read_features',
+           'read_graph', 'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode', 'decode_all',
+           'is_grey', 'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public',
+           'public_set', 'load_shapes', 'load_vectors', 'data_folders', 'available', 'load']
 
 # %% ../nbs/01_data.ipynb #8633f2c2
 import contextlib
@@ -637,6 +637,25 @@ def batches(
     "One pass over a set. Raises `ValueError` when not even one batch can be filled."
     for rows in batch_indices(len(dataset), batch_size, generator, drop_last, dataset.unit):
         yield dataset[rows]
+
+# %% ../nbs/01_data.ipynb #87bd980d
+def balanced_indices(
+    labels: Tensor,                      # [N] int64; rows with -1 are left out
+    per_class: int,                      # rows of every class in a batch
+    count: int,                          # batches
+    generator: torch.Generator | None,   # shuffles the rows of each class; None keeps their order
+) -> Tensor:                             # [count, classes · per_class] int64 on the CPU, sorted by class
+    "Row numbers of batches with equal shares of every class that occurs. `ValueError` when there is none."
+    labels = torch.as_tensor(labels).cpu()
+    if per_class < 1 or count < 1 or not (labels >= 0).any():
+        raise ValueError(f"balanced batches need per_class ≥ 1, count ≥ 1 and a labelled row; got {per_class}, {count} "
+                         f"and {int((labels >= 0).sum())} labelled rows")
+    rows = torch.randperm(len(labels), generator=generator) if generator is not None else torch.arange(len(labels))
+    rows = rows[labels[rows] >= 0]
+    rows = rows[labels[rows].argsort(stable=True)]
+    size = labels[rows].unique(return_counts=True)[1]                               # [C]
+    turn = torch.arange(count * per_class).view(count, 1, per_class) % size[:, None]
+    return rows[turn + (size.cumsum(0) - size)[:, None]].flatten(1)
 
 # %% ../nbs/01_data.ipynb #90031c1c
 @recorded

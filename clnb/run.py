@@ -430,6 +430,14 @@ class Method(nn.Module):
         for optimizer in self.optimizers().values(): optimizer.step()
         return {name: value.detach() for name, value in parts.items()}
 
+    def steps_in_pass(self, data: Any, batch_size: int) -> int:
+        "How many batches a pass over the data has."
+        return len(data) // batch_size
+
+    def deal(self, data: Any, batch_size: int, generator: torch.Generator) -> Sequence[Tensor]:
+        "Row numbers of every batch of a pass; for another order than a shuffled one, e.g. batches balanced by class."
+        return batch_indices(len(data), batch_size, generator, drop_last=True)
+
     def start_epoch(self, data: Any, epoch: int) -> Iterable[str]:
         """What is done before each pass over the data, e.g. clustering all of it; yields what it is doing, in a word.
 
@@ -998,11 +1006,15 @@ class Training(Instruments):
         self.activity = ""                               # what the method does before a pass over the data
         self._generator = torch.Generator(device=self.device)
 
+    def _place(self, step: int) -> tuple[int, int]:
+        "The pass a step belongs to, and its place in it."
+        return divmod(step, self.method.steps_in_pass(self.data, self.batch_size))
+
     def _batch(self, step: int) -> Batch:
-        epoch, k = divmod(step, len(self.data) // self.batch_size)
+        epoch, k = self._place(step)
         if epoch != self._epoch:
             order = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            self._order, self._epoch = batch_indices(len(self.data), self.batch_size, order, drop_last=True), epoch
+            self._order, self._epoch = self.method.deal(self.data, self.batch_size, order), epoch
         batch = self.data[self._order[k]]
         batch.generator = self._generator.manual_seed(derive_seed(self.seed, "step", step))
         return batch
@@ -1018,7 +1030,7 @@ class Training(Instruments):
 
     def _begin_pass(self) -> bool:
         "Let the method prepare itself where a pass over the data begins; False when that was interrupted."
-        epoch, k = divmod(self.steps_done, len(self.data) // self.batch_size)
+        epoch, k = self._place(self.steps_done)
         if k or epoch == self._begun: return True
         with self._clock("epoch"), seeded(derive_seed(self.seed, "epoch", epoch), self.device):
             for activity in self.method.start_epoch(self.data, epoch):

@@ -26,6 +26,7 @@ from clnb.data import (
     SegmentationSet,
     VectorSet,
     available,
+    balanced_indices,
     batch_indices,
     batches,
     from_folder,
@@ -942,3 +943,15 @@ def test_real_files(name):
     if name == "mr_multidomain":
         a, b = s.split(0.8, 0.2)
         assert not set(a.patient.tolist()) & set(b.patient.tolist()) and s.domains and s.domain.max() == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_balanced_batches_deal_fairly(seed):
+    "Equal shares in every batch; a class's rows are used equally often, and none twice where they suffice."
+    labels = torch.cat([torch.full((n,), k) for k, n in ((3, 40), (0, 7), (-1, 9), (5, 2))])
+    dealt = balanced_indices(labels, 4, 6, generator(seed))
+    assert dealt.shape == (6, 12) and (labels[dealt].view(6, 3, 4) == torch.tensor([0, 3, 5])[:, None]).all()
+    used = dealt.flatten().bincount(minlength=len(labels))
+    for k in (0, 3, 5): assert used[labels == k].max() - used[labels == k].min() <= 1
+    assert not used[labels < 0].any()
+    for batch in dealt: assert len(batch[:8].unique()) == 8         # classes with four rows or more

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from clnb import nets
 from clnb.augment import affine_noise
 from clnb.core import seeded
-from clnb.data import ImageSet, load
+from clnb.data import ImageSet, balanced_indices, load
 from clnb.losses import nt_xent
 from clnb.methods.simclr import SimCLR
 from clnb.run import (
@@ -133,7 +133,7 @@ TRAIN = """
     from clnb import nets
     from clnb.augment import affine_noise
     from clnb.core import seeded
-    from clnb.data import load
+    from clnb.data import balanced_indices, load
     from clnb.methods.simclr import SimCLR
     from clnb.run import Run
     torch.set_num_threads(1)
@@ -543,7 +543,7 @@ def test_a_script_may_end_while_its_run_goes_on(tmp_path):
         import sys, time
         from clnb import nets
         from clnb.augment import affine_noise
-        from clnb.data import load
+        from clnb.data import balanced_indices, load
         from clnb.methods.simclr import SimCLR
         from clnb.run import Run
         method = SimCLR(nets.mlp([64, 32]), nets.mlp([32, 16]), affine_noise())
@@ -601,6 +601,32 @@ def test_before_each_pass(digits, tmp_path):
         part.method.asked.clear()
         for _ in part: pass
         assert part.history["loss"].values.tolist() == whole.history["loss"].values.tolist()
+
+
+class Dealer(Small):
+    """Deals its own batches: five a pass, balanced by class."""
+
+    def steps_in_pass(self, data, batch_size): return 5
+
+    def deal(self, data, batch_size, generator): return balanced_indices(data.labels, batch_size // 10, 5, generator)
+
+    def loss(self, batch):
+        """Counts the classes."""
+        return {**super().loss(batch), "fewest": batch.labels.bincount(minlength=10).min().float()}
+
+
+def test_a_method_that_deals_its_own_batches(digits, tmp_path):
+    """They are balanced, another pass deals others, and a run that is taken up within a pass goes on with its deal."""
+    def new(folder):
+        with seeded(0): return Run(Dealer(), digits, 12, batch_size=40, device="cpu", folder=folder, progress=False)
+
+    whole, part = finish(new(tmp_path / "a")), new(tmp_path / "b")
+    assert (whole.history["fewest"].values == 4).all()
+    assert not whole._batch(0).index.equal(whole._batch(5).index)
+    for step in part:
+        if step == 7: break
+    part.save()
+    same(finish(Run.load(tmp_path / "b", Dealer(), digits, device="cpu")), whole)
 
 
 def test_a_pause_inside_the_preparation(digits):
