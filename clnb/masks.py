@@ -11,14 +11,15 @@ __all__ = ['PRODUCERS', 'excess_green', 'quantised', 'vegetation_index', 'histog
 import importlib.util
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .augment import Chain
+from .augment import Chain, torch_threads
 from .core import recipe, recorded
 
 # %% ../nbs/02a_masks.ipynb #ed584e45
@@ -177,6 +178,27 @@ def _grown(mask: Tensor, reach: int, dim: int) -> Tensor:
     return out
 
 
+def _opening_loop(mask, reach, spare, out, first, last):
+    height, width = mask.shape[1], mask.shape[2]
+    for n in range(first, last):
+        whole, lean = spare[n], out[n]
+        for step in range(2):       # first what is missing grows, then what is left of the mask
+            source = whole if step else mask[n]
+            for i in range(height):
+                for j in range(width): lean[i, j] = source[i, j] ^ (step == 0)
+                for k in range(max(0, i - reach), min(height, i + reach + 1)):
+                    for j in range(width): lean[i, j] |= source[k, j] ^ (step == 0)
+            for i in range(height):
+                for j in range(width): whole[i, j] = lean[i, j]
+                for k in range(1, min(reach, width - 1) + 1):
+                    for j in range(width - k): whole[i, j] |= lean[i, j + k]
+                    for j in range(k, width): whole[i, j] |= lean[i, j - k]
+                if step == 0:
+                    for j in range(width): whole[i, j] = not whole[i, j]
+        for i in range(height):
+            for j in range(width): lean[i, j] = whole[i, j]
+
+# %% ../nbs/02a_masks.ipynb #467d890e
 def _odd(size: int) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % 2 == 0:
         raise ValueError(f"opening needs a square with a middle pixel, size 1, 3, 5, …, got {size!r}")
@@ -189,6 +211,11 @@ def opening(
 ) -> Tensor:            # [N, H, W] bool
     "Erosion, then dilation by a square (Serra 1982); beyond the frame the mask goes on. `ValueError` for even sizes."
     out, reach = _mask(mask, "opening"), _odd(size) // 2
+    if out.numel() and _compiled_here(out):
+        chain, made = Chain(out), torch.empty(out.shape, dtype=torch.bool)
+        chain.add(_opening_loop, out, reach, torch.empty(out.shape, dtype=torch.bool), made)
+        chain.done()
+        return made
     kept = ~_grown(_grown(~out, reach, 1), reach, 2)
     return _grown(_grown(kept, reach, 1), reach, 2)
 
@@ -327,13 +354,17 @@ def _index_loop(x, levels, counts, first, last):
     for n in range(first, last):
         red, green, blue, out = x[n, 0].ravel(), x[n, 1].ravel(), x[n, 2].ravel(), levels[n].ravel()
         for i in range(len(out)):
-            own = 255 * int(green[i])
-            total = int(red[i]) + int(green[i]) + int(blue[i])
-            twice = 2 * own + total
-            level = twice // (2 * total) if total else 85
-            if total and level % 2 == 1 and twice == level * 2 * total: level -= 1     # halves to even
-            out[i] = level
-            counts[n, level] += 1
+            own = np.float32(green[i])
+            total = np.float32(red[i]) + own + np.float32(blue[i])
+            black = np.float32(total == 0)
+            out[i] = np.rint((np.float32(255) * own + np.float32(85) * black) / (total + black))    # exact
+        for i in range(len(out)): counts[n, out[i]] += 1
+
+
+def _above_loop(levels, limit, mask, first, last):
+    for n in range(first, last):
+        flat, out, least = levels[n].ravel(), mask[n].ravel(), limit[n]
+        for i in range(len(flat)): out[i] = flat[i] >= least
 
 
 def _index(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -349,6 +380,22 @@ def _index(x: Tensor) -> tuple[Tensor, Tensor]:
     return levels, counts
 
 # %% ../nbs/02a_masks.ipynb #e4c388b4
+def _above(levels: Tensor, threshold: Tensor) -> Tensor:    # [N, H, W] bool
+    "levels > threshold [N] in −1…254, compared as bytes."
+    limit = (threshold + 1).to(torch.uint8)
+    if not _compiled_here(levels) or not levels.numel(): return levels >= limit.view(-1, 1, 1)
+    mask, chain = torch.empty(levels.shape, dtype=torch.bool), Chain(levels)
+    chain.add(_above_loop, levels, limit, mask)
+    chain.done()
+    return mask
+
+
+@contextmanager
+def _own_loops(x: Tensor) -> Iterator[None]:
+    "Beside compiled loops torch's threads would only take the cores from them."
+    with torch_threads(1) if _compiled_here(x) else nullcontext(): yield
+
+# %% ../nbs/02a_masks.ipynb #1a33dc92
 @recorded
 class IndexMask(Producer):
     "Excess green above Otsu's threshold; all pixels where the histogram has no two groups."
@@ -366,13 +413,12 @@ class IndexMask(Producer):
 
     def _levels(self, images: Tensor) -> tuple[Tensor, Tensor]:     # [N, H, W], threshold [N], −1 where not believed
         levels, counts = _index(images)
-        threshold, bimodality, means = _split(counts)
+        with _own_loops(counts): threshold, bimodality, means = _split(counts)
         return levels, torch.where(_believed(bimodality, means, *self.limits), threshold, -1)
 
     def __call__(self, images: Tensor, masks: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         levels, threshold = self._levels(images)
-        mask = levels > threshold.view(-1, 1, 1)
-        return self.tidy(mask)
+        return self.tidy(_above(levels, threshold))
 
     def tidy(self, mask: Tensor) -> Tensor:
         "The opening, where it leaves anything, and the largest component, as far as they are wanted."
@@ -467,11 +513,14 @@ class RandomMask(Producer):
     def area(self, images: Tensor, masks: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         "Pixels [N] int64 that the mask of each image should have."
         n, _, h, w = _images(images, "RandomMask").shape
-        if callable(self.of): return self.of(images, masks, generator).sum((1, 2))
+        if callable(self.of): return self.of(images, masks, generator).flatten(1).count_nonzero(1)
         return torch.full((n,), round(self.of * h * w), device=images.device)
 
     def __call__(self, images: Tensor, masks: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         area = self.area(images, masks, generator)
+        with _own_loops(images): return self._placed(images, area, generator)
+
+    def _placed(self, images: Tensor, area: Tensor, generator: torch.Generator | None) -> Tensor:
         (n, _, height, width), where = images.shape, generator.device if generator else images.device
         draw = torch.rand(n, height + 2, generator=generator, device=where).to(images.device)
         h, w = _sides(area, height, width, draw[:, 2:])
@@ -479,7 +528,7 @@ class RandomMask(Producer):
         left = (draw[:, 1] * (width - w + 1)).long().clamp(max=width - 1).view(-1, 1, 1)
         y, x = (torch.arange(size, device=images.device) for size in (height, width))
         y = y[:, None]
-        return (y >= top) & (y < top + h.view(-1, 1, 1)) & (x >= left) & (x < left + w.view(-1, 1, 1))
+        return ((y >= top) & (y < top + h.view(-1, 1, 1))) & ((x >= left) & (x < left + w.view(-1, 1, 1)))
 
 # %% ../nbs/02a_masks.ipynb #0cc614db
 def _last_map(encoder: torch.nn.Module, x: Tensor, layer: str | None) -> Tensor:
@@ -570,7 +619,8 @@ def _fill(x: Tensor, fill: Any, generator: torch.Generator | None) -> Tensor:
         where = generator.device if generator else x.device
         noise = torch.randn(x.shape, generator=generator, device=where).to(x.device)
         return mean + values.std((0, 2, 3), keepdim=True, correction=0) * noise
-    colour = torch.as_tensor(fill, dtype=torch.float32, device=x.device) if not isinstance(fill, str) else None
+    named = fill is None or isinstance(fill, str)
+    colour = None if named else torch.as_tensor(fill, dtype=torch.float32, device=x.device)
     if colour is None or colour.shape not in ((), (c,)):
         raise ValueError(f"fill is 'zero', 'mean', 'noise', a number, or a colour of {c} numbers in the units of the "
                          f"images, got {fill!r}")
