@@ -204,7 +204,7 @@ def class_pairs(method: SuperCon, images: Tensor, labels: Tensor, generator: tor
 def focal_loss(
     logits: Tensor,                                         # [N, C]
     labels: Tensor,                                         # [N] in 0 … C-1; −1 = unlabelled, left out
-    alpha: float | Sequence[float] | Tensor | None = None,  # weight of every class; of two classes a number a: [a, 1 − a]
+    alpha: float | Sequence[float] | Tensor | None = None,  # weight of each class; a number a: [a, 1 − a]
     gamma: float = 2.0,                                     # ≥ 0; 0 is the cross entropy
     detach_modulator: bool = False,                         # no gradient through (1 − p)^γ, as in the released code
     reduction: str = "mean",                                # or "none"
