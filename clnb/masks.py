@@ -220,41 +220,52 @@ def opening(
     return _grown(_grown(kept, reach, 1), reach, 2)
 
 # %% ../nbs/02a_masks.ipynb #a1eb1153
-def _root(parent, i):
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
+def _joined(link, a, b):
+    "The smaller root of two labels, to which both are linked from now on."
+    while link[a] != a: a = link[a]
+    while link[b] != b: b = link[b]
+    low = min(a, b)
+    link[a] = link[b] = low
+    return low
 
 
-def _join(parent, i, j):
-    a, b = _root(parent, i), _root(parent, j)
-    if a < b: parent[b] = a
-    else: parent[a] = b
+def _earlier(label, y, x, corners):
+    "Labels of the neighbours that came before; two where they may not yet be one, 0 for none."
+    above = label[y - 1, x] if y else 0
+    left = label[y, x - 1] if x else 0
+    if above: return above, 0 if corners else left      # by corners they already are
+    if not corners or not y: return left, 0
+    if not left and x: left = label[y - 1, x - 1]
+    right = label[y - 1, x + 1] if x < label.shape[1] - 1 else 0
+    return (left, right) if left else (right, 0)
 
-
-def _component_loop(mask, corners, parent, count, kept, first, last):
+# %% ../nbs/02a_masks.ipynb #c7d20c68
+def _component_loop(mask, corners, kept, first, last):
     height, width = mask.shape[1], mask.shape[2]
+    label = np.empty((height, width), np.int32)
+    link, size = np.empty(height * width + 1, np.int32), np.empty(height * width + 1, np.int32)
     for n in range(first, last):
-        here, link, size = mask[n].ravel(), parent[n], count[n]
-        for i in range(height * width):
-            if not here[i]: continue
-            link[i], column = i, i % width
-            if column and here[i - 1]: _join(link, i - 1, i)
-            if i < width: continue
-            if here[i - width]: _join(link, i - width, i)
-            elif corners:
-                if column and here[i - width - 1]: _join(link, i - width - 1, i)
-                if column < width - 1 and here[i - width + 1]: _join(link, i - width + 1, i)
-        best = -1
-        for i in range(height * width):
-            if here[i]:
-                link[i] = _root(link, i)
-                size[link[i]] += 1
-        for i in range(height * width):
-            if size[i] > 0 and (best < 0 or size[i] > size[best]): best = i
-        out = kept[n].ravel()
-        for i in range(height * width): out[i] = here[i] and link[i] == best
+        count = 0
+        for y in range(height):
+            for x in range(width):
+                mine = 0
+                if mask[n, y, x]:
+                    mine, other = _earlier(label, y, x, corners)
+                    if other: mine = _joined(link, mine, other)
+                    if not mine:
+                        count += 1
+                        mine = count
+                        link[mine], size[mine] = mine, 0
+                    size[mine] += 1
+                label[y, x] = mine
+        best = link[0] = size[0] = 0
+        for k in range(1, count + 1):       # a label is linked to smaller ones only
+            link[k] = link[link[k]]
+            if link[k] != k: size[link[k]] += size[k]
+        for k in range(1, count + 1):
+            if link[k] == k and size[k] > size[best]: best = k
+        for y in range(height):
+            for x in range(width): kept[n, y, x] = mask[n, y, x] and link[label[y, x]] == best
 
 # %% ../nbs/02a_masks.ipynb #55edea4a
 def _nearby(root: Tensor, mask: Tensor, corners: bool) -> Tensor:
@@ -300,9 +311,8 @@ def largest_component(
     mask, corners = _mask(mask, "largest_component"), connectivity == 8
     if not mask.numel(): return mask.clone()
     if not _compiled_here(mask): return _components(mask, corners)
-    parent = torch.empty(len(mask), mask[0].numel(), dtype=torch.int32)
-    kept, count, chain = torch.empty(mask.shape, dtype=torch.bool), torch.zeros_like(parent), Chain(mask)
-    chain.add(_component_loop, mask, corners, parent, count, kept)
+    kept, chain = torch.empty(mask.shape, dtype=torch.bool), Chain(mask)
+    chain.add(_component_loop, mask, corners, kept)
     chain.done()
     return kept
 
@@ -424,7 +434,7 @@ class IndexMask(Producer):
         "The opening, where it leaves anything, and the largest component, as far as they are wanted."
         if self.opening > 1:
             opened = opening(mask, self.opening)
-            mask = torch.where(opened.any(2).any(1).view(-1, 1, 1), opened, mask)
+            with _own_loops(mask): mask = torch.where(opened.flatten(1).any(1).view(-1, 1, 1), opened, mask)
         return largest_component(mask) if self.largest else mask
 
     def score(self, images: Tensor) -> Tensor: return _index(images)[0].float() / 255
