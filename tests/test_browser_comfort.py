@@ -26,6 +26,7 @@ from clnb.views import (
     Hierarchy,
     ImageGrid,
     LogitMatrix,
+    Masks,
     NegativeWeights,
     Neighbours,
     Rewind,
@@ -177,6 +178,12 @@ def layers():
     return TwoLayerPlayground(toy=two_layer_toy(decay=(0.1, 0.3), dim=8, batch=16, steps=20, frames=5))
 
 
+def masks():
+    rng, labels = np.random.default_rng(0), material()[1][:12]
+    x = torch.from_numpy(rng.integers(0, 255, (12, 3, 16, 16), dtype=np.uint8))
+    return Masks(x, truth=x[:, 1] > 128, labels=labels, classes=CLASSES)
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -185,7 +192,7 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "Hierarchy": tree, "ImageGrid": grid, "LogitMatrix": logits, "WhyPair": why, "Circle": Circle,
          "NegativeWeights": NegativeWeights, "Rewind": rewind, "SubsetBar": named, "Explorer": explorer,
          "Compare": compare, "Heatmaps": heat, "SelectionProbe": probe, "SpectrumSweep": swept,
-         "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers}
+         "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 

@@ -37,7 +37,8 @@ def test_steps_are_scikit_learns(kind, seed):
     full = {"full": lambda c: c, "tied": lambda c: np.broadcast_to(c, (3, *c.shape)),
             "diag": lambda c: np.stack([np.diag(v) for v in c]),
             "spherical": lambda c: np.stack([v * np.eye(4) for v in c])}[kind](theirs.covariances_)
-    for mine, other in ((ours.means, theirs.means_), (ours.weights, theirs.weights_), (ours.covariances, np.array(full)),
+    for mine, other in ((ours.means, theirs.means_), (ours.weights, theirs.weights_),
+                        (ours.covariances, np.array(full)),
                         (ours.log_prob(x), theirs.score_samples(x.numpy())),
                         (ours.responsibilities(x), theirs.predict_proba(x.numpy()))):
         assert torch.allclose(mine, torch.from_numpy(other), atol=1e-8)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AugmentationPlayground', 'Board', 'Circle', 'ClassTable', 'CollapseMonitor', 'Compare', 'Confusion', 'Controls',
            'Curves', 'Embedding', 'Explorer', 'Gallery', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView',
-           'LogitMatrix', 'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Selection', 'SelectionProbe',
+           'LogitMatrix', 'Masks', 'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Selection', 'SelectionProbe',
            'Spectrum', 'SpectrumSweep', 'SubsetBar', 'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
@@ -22,6 +22,7 @@ from .heatmaps import Heatmaps
 from .linked import ClassTable, Confusion, Gallery, Hierarchy, Neighbours
 from .live import CollapseMonitor, Controls, Curves, Spectrum
 from .live import LiveView as LiveView
+from .masks import Masks
 from .pairs import WhyPair
 from .pictures import ImageGrid, LogitMatrix
 from .playgrounds import Circle, NegativeWeights
@@ -33,5 +34,5 @@ from .toys import AugmentationPlayground, TwoLayerPlayground
 # %% ../../nbs/07z_views.ipynb #8df32725
 _all_ = ["AugmentationPlayground", "Board", "Circle", "ClassTable", "CollapseMonitor", "Compare", "Confusion",
          "Controls", "Curves", "Embedding", "Explorer", "Gallery", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView",
-         "LogitMatrix", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "SelectionProbe", "Spectrum",
-         "SpectrumSweep", "SubsetBar", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
+         "LogitMatrix", "Masks", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "SelectionProbe",
+         "Spectrum", "SpectrumSweep", "SubsetBar", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
