@@ -31,6 +31,7 @@ from clnb.views import (
     Neighbours,
     Rewind,
     SelectionProbe,
+    SettingSlider,
     Spectrum,
     SpectrumSweep,
     TwoLayerPlayground,
@@ -184,6 +185,13 @@ def masks():
     return Masks(x, truth=x[:, 1] > 128, labels=labels, classes=CLASSES)
 
 
+def settings():
+    images = material()[2]
+    rows = [{"together": k / 4, "method": arm, "seed": seed, "NMI": k * seed / 10, NASTY: k}
+            for k in range(4) for arm in ("no mask", NASTY) for seed in range(3)]
+    return SettingSlider(rows, x="together", images={k / 4: images[k : k + 4] for k in range(4)}, title=NASTY)
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -192,7 +200,8 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "Hierarchy": tree, "ImageGrid": grid, "LogitMatrix": logits, "WhyPair": why, "Circle": Circle,
          "NegativeWeights": NegativeWeights, "Rewind": rewind, "SubsetBar": named, "Explorer": explorer,
          "Compare": compare, "Heatmaps": heat, "SelectionProbe": probe, "SpectrumSweep": swept,
-         "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks}
+         "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks,
+         "SettingSlider": settings}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 

@@ -6,7 +6,8 @@
 __all__ = ['AugmentationPlayground', 'Board', 'Circle', 'ClassTable', 'CollapseMonitor', 'Compare', 'Confusion', 'Controls',
            'Curves', 'Embedding', 'Explorer', 'Gallery', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView',
            'LogitMatrix', 'Masks', 'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Selection', 'SelectionProbe',
-           'Spectrum', 'SpectrumSweep', 'SubsetBar', 'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
+           'SettingSlider', 'Spectrum', 'SpectrumSweep', 'SubsetBar', 'TwoLayerPlayground', 'View', 'WhyPair',
+           'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
 from .base import Board, SubsetBar
@@ -28,6 +29,7 @@ from .pictures import ImageGrid, LogitMatrix
 from .playgrounds import Circle, NegativeWeights
 from .rewind import Rewind
 from .selection import SelectionProbe
+from .settings import SettingSlider
 from .sweep import SpectrumSweep
 from .toys import AugmentationPlayground, TwoLayerPlayground
 
@@ -35,4 +37,5 @@ from .toys import AugmentationPlayground, TwoLayerPlayground
 _all_ = ["AugmentationPlayground", "Board", "Circle", "ClassTable", "CollapseMonitor", "Compare", "Confusion",
          "Controls", "Curves", "Embedding", "Explorer", "Gallery", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView",
          "LogitMatrix", "Masks", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "SelectionProbe",
-         "Spectrum", "SpectrumSweep", "SubsetBar", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
+         "SettingSlider", "Spectrum", "SpectrumSweep", "SubsetBar", "TwoLayerPlayground", "View", "WhyPair", "explore",
+         "packed"]
