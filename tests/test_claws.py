@@ -213,7 +213,8 @@ def test_a_run_is_taken_up(tmp_path, mask):
     again = Run.load(tmp_path / "b", new(mask=mask, warmup=1), FIELD)
     for _ in again: pass
     assert again.history["loss"].values.tolist() == whole.history["loss"].values.tolist()
-    for a, b in zip(again.method.state_dict().values(), whole.method.state_dict().values(), strict=True): assert a.equal(b)
+    for a, b in zip(again.method.state_dict().values(), whole.method.state_dict().values(), strict=True):
+        assert a.equal(b)
 
 
 def test_a_method_is_rebuilt_from_its_recipe():
