@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PRODUCERS', 'excess_green', 'quantised', 'vegetation_index', 'histogram', 'otsu', 'coverage', 'iou', 'hard_mask',
-           'opening', 'largest_component', 'top_share', 'Producer', 'IndexMask', 'FixedMask', 'GivenMask', 'NoMask',
-           'RandomMask', 'SaliencyMask', 'mask_producer', 'masked']
+           'tail_threshold', 'opening', 'largest_component', 'top_share', 'Producer', 'IndexMask', 'FixedMask',
+           'GivenMask', 'NoMask', 'RandomMask', 'SaliencyMask', 'mask_producer', 'masked']
 
 # %% ../nbs/02a_masks.ipynb #ce9532eb
 import importlib.util
@@ -37,15 +37,17 @@ def _images(x: Tensor, what: str, channels: int | None = None) -> Tensor:
 
 
 def excess_green(
-    x: Tensor,  # [N, 3, H, W] uint8, or float in 0…1
-) -> Tensor:    # [N, H, W] float32 in −1…2; 0 for black and for every grey
+    x: Tensor,              # [N, 3, H, W] uint8, or float in 0…1
+    dark: float = 0.0,      # pixels whose mean channel is below count as black, in 0…1
+) -> Tensor:                # [N, H, W] float32 in −1…2; 0 for black and for every grey
     "Excess green 2g − r − b of the channels' shares (Woebbecke et al. 1995). `ValueError` for other than 3 channels."
     red, green, blue = _images(x, "excess_green", 3).float().unbind(1)
     if x.device.type == "cpu" and x.is_floating_point() and x.numel() and x.min() < 0:
         raise ValueError(f"excess_green needs colours from 0 upward, got {x.min().item():.3g}: "
                          "compute masks before the images are normalised")
     total = red + green + blue
-    return torch.where(total > 0, (2 * green - red - blue) / total, 0.0)
+    least = 3 * dark * (255 if x.dtype == torch.uint8 else 1)
+    return torch.where((total > 0) & (total >= least), (2 * green - red - blue) / total, 0.0)
 
 # %% ../nbs/02a_masks.ipynb #e4695b9b
 def quantised(
@@ -57,10 +59,11 @@ def quantised(
 
 
 def vegetation_index(
-    x: Tensor,  # [N, 3, H, W] uint8, or float in 0…1
-) -> Tensor:    # [N, H, W] float32 in 0…1, in steps of 1/255; grey is 1/3
+    x: Tensor,              # [N, 3, H, W] uint8, or float in 0…1
+    dark: float = 0.0,      # pixels whose mean channel is below count as black
+) -> Tensor:                # [N, H, W] float32 in 0…1, in steps of 1/255; grey is 1/3
     "Score of vegetation: the quantised excess green in units of 0…1."
-    return quantised(excess_green(x)).float() / 255
+    return quantised(excess_green(x, dark)).float() / 255
 
 # %% ../nbs/02a_masks.ipynb #abdcfba9
 def _compiled_here(x: Tensor) -> bool:
@@ -167,6 +170,27 @@ def _believed(
     "Whether Otsu's two groups are two."
     level = 85 * (green + 1)
     return (bimodality > limit) & ((bimodality > sure) | ((means[:, 0] < level) & (means[:, 1] > level)))
+
+# %% ../nbs/02a_masks.ipynb #e12ea029
+def tail_threshold(
+    counts: Tensor,         # [N, 256] int64, see `histogram`
+    reach: float,           # robust standard deviations above the median, e.g. 5
+    green: float = 0.15,    # excess green that the ground must stay below and the tail be above
+) -> Tensor:                # [N] int64: keep levels > threshold; −1 where there is no such tail
+    "A threshold for a few outliers above one hump, from median and median absolute deviation."
+    level = torch.arange(256, device=counts.device)
+    n = counts.sum(1, keepdim=True)
+    middle = (2 * counts.cumsum(1) >= n).to(torch.uint8).argmax(1, keepdim=True)
+    below, above = middle - level, middle + level
+    far = counts.gather(1, below.clamp(min=0)) * (below >= 0)
+    far = far + counts.gather(1, above.clamp(max=255)) * ((above <= 255) & (level > 0))
+    spread = (2 * far.cumsum(1) >= n).to(torch.uint8).argmax(1).clamp(min=1)
+    threshold = (middle[:, 0] + (reach * 1.4826 * spread).ceil().long()).clamp(max=255)
+    tail = counts * (level > threshold[:, None])
+    several, mean = tail.sum(1), (tail * level).sum(1).float() / tail.sum(1).clamp(min=1)
+    limit = 85 * (green + 1)
+    found = (several >= 4) & (several * 2000 >= n[:, 0]) & (mean > limit) & (middle[:, 0] < limit)
+    return torch.where(found, threshold, -1)
 
 # %% ../nbs/02a_masks.ipynb #e6397d09
 def _grown(mask: Tensor, reach: int, dim: int) -> Tensor:
@@ -356,18 +380,22 @@ class Producer:
         return None
 
     def __repr__(self) -> str:
-        note = recipe(self) or {"args": {}}
-        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in note['args'].items())})"
+        given = {key: getattr(self, key) if isinstance(value, dict) else value
+                 for key, value in (recipe(self) or {"args": {}})["args"].items()}
+        words = (f"{key}={type(value).__name__ if isinstance(value, torch.nn.Module) else repr(value)}"
+                 for key, value in given.items())
+        return f"{type(self).__name__}({', '.join(words)})"
 
 # %% ../nbs/02a_masks.ipynb #08913be0
-def _index_loop(x, levels, counts, first, last):
+def _index_loop(x, least, levels, counts, first, last):
     for n in range(first, last):
         red, green, blue, out = x[n, 0].ravel(), x[n, 1].ravel(), x[n, 2].ravel(), levels[n].ravel()
         for i in range(len(out)):
             own = np.float32(green[i])
             total = np.float32(red[i]) + own + np.float32(blue[i])
-            black = np.float32(total == 0)
-            out[i] = np.rint((np.float32(255) * own + np.float32(85) * black) / (total + black))    # exact
+            black = np.float32(total == 0 or total < least)
+            lit = np.float32(1) - black
+            out[i] = np.rint((np.float32(255) * own * lit + np.float32(85) * black) / (total * lit + black))    # exact
         for i in range(len(out)): counts[n, out[i]] += 1
 
 
@@ -377,15 +405,15 @@ def _above_loop(levels, limit, mask, first, last):
         for i in range(len(flat)): out[i] = flat[i] >= least
 
 
-def _index(x: Tensor) -> tuple[Tensor, Tensor]:
+def _index(x: Tensor, dark: float = 0.0) -> tuple[Tensor, Tensor]:
     "Levels of excess green [N, H, W] uint8 and their histogram [N, 256]."
     _images(x, "excess green", 3)
     if x.dtype != torch.uint8 or not _compiled_here(x) or not x.numel():
-        levels = quantised(excess_green(x))
+        levels = quantised(excess_green(x, dark))
         return levels, histogram(levels)
     levels = torch.empty(len(x), *x.shape[2:], dtype=torch.uint8)
     counts, chain = torch.zeros(len(x), 256, dtype=torch.int64), Chain(x)
-    chain.add(_index_loop, x, levels, counts)
+    chain.add(_index_loop, x, np.float32(765 * dark), levels, counts)
     chain.done()
     return levels, counts
 
@@ -414,17 +442,22 @@ class IndexMask(Producer):
         self,
         opening: int = 1,           # side of the square of an opening, odd; 1: none
         largest: bool = False,      # keep the largest component only
+        dark: float = 0.0,          # pixels whose mean channel is below count as black; in photographs about 0.15
         bimodality: float = 0.5,    # between / total variance at or below which a split is not believed
         sure: float = 0.8,          # and above which it is believed whatever its colours
         green: float = 0.15,        # excess green that must separate the means of the two groups otherwise
+        tail: float = 0.0,          # 0; else, if not believed, take what lies so many deviations above the ground
     ) -> None:
-        self.opening, self.largest = _odd(opening), largest
-        self.limits = (bimodality, sure, green)
+        if not 0 <= dark < 1: raise ValueError(f"dark is a brightness in 0…1, e.g. 0.15, got {dark}")
+        self.opening, self.largest, self.dark = _odd(opening), largest, float(dark)
+        self.limits, self.tail = (bimodality, sure, green), float(tail)
 
     def _levels(self, images: Tensor) -> tuple[Tensor, Tensor]:     # [N, H, W], threshold [N], −1 where not believed
-        levels, counts = _index(images)
-        with _own_loops(counts): threshold, bimodality, means = _split(counts)
-        return levels, torch.where(_believed(bimodality, means, *self.limits), threshold, -1)
+        levels, counts = _index(images, self.dark)
+        with _own_loops(counts):
+            threshold, bimodality, means = _split(counts)
+            other = tail_threshold(counts, self.tail, self.limits[2]) if self.tail > 0 else -1
+            return levels, torch.where(_believed(bimodality, means, *self.limits), threshold, other)
 
     def __call__(self, images: Tensor, masks: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         levels, threshold = self._levels(images)
@@ -437,7 +470,7 @@ class IndexMask(Producer):
             with _own_loops(mask): mask = torch.where(opened.flatten(1).any(1).view(-1, 1, 1), opened, mask)
         return largest_component(mask) if self.largest else mask
 
-    def score(self, images: Tensor) -> Tensor: return _index(images)[0].float() / 255
+    def score(self, images: Tensor) -> Tensor: return _index(images, self.dark)[0].float() / 255
 
     def threshold(self, images: Tensor) -> Tensor: return (self._levels(images)[1].float() + 0.5) / 255
 

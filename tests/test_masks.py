@@ -86,6 +86,22 @@ def test_excess_green_does_not_see_the_light():
     assert excess_green(x.half() / 255).dtype == torch.float32
 
 
+@pytest.mark.parametrize("dark", [0.0, 0.1, 0.5, 0.99])
+def test_what_is_too_dark_has_no_colour(dark, monkeypatch):
+    x = noise(3, 3, 20, 20)
+    shadow = x.float().mean(1) < 255 * dark - 1e-3
+    expected = quantised(excess_green(x)).masked_fill(shadow, 85)
+    find = IndexMask(dark=dark)
+    assert quantised(excess_green(x, dark)).equal(expected)
+    assert (find.score(x) * 255).round().to(torch.uint8).equal(expected)
+    assert vegetation_index(x, dark).equal(find.score(x))
+    assert rebuild(recipe(find)).dark == dark
+    compiled = find(x)
+    monkeypatch.setattr(M, "_compiled_here", lambda x: False)
+    assert find(x).equal(compiled) and find.score(x).mul(255).round().to(torch.uint8).equal(expected)
+    with pytest.raises(ValueError, match="brightness"): IndexMask(dark=40)
+
+
 @pytest.mark.parametrize("x, text", [
     (torch.zeros(2, 1, 4, 4), "needs 3 channels"), (torch.zeros(2, 4, 4, 4), "needs 3 channels"),
     (torch.zeros(3, 4, 4), "one image is x[None]"), (np.zeros((1, 3, 4, 4)), "got ndarray"),
@@ -303,7 +319,7 @@ def test_no_images_no_masks(kind):
 
 
 @pytest.mark.parametrize("producer", [
-    IndexMask(3, largest=True), IndexMask(bimodality=0.7), FixedMask("rectangle", (0.3, 0.5), (0.2, 0.1)),
+    IndexMask(3, largest=True), IndexMask(bimodality=0.7, tail=5), FixedMask("rectangle", (0.3, 0.5), (0.2, 0.1)),
     GivenMask([1, 2]), GivenMask(1), RandomMask(), RandomMask(0.25), RandomMask(IndexMask(5)), NoMask()])
 def test_a_producer_is_rebuilt_from_its_recipe(producer):
     x, given = make_field(count=12).images, torch.randint(0, 4, (12, 32, 32), generator=generator(0))
@@ -366,6 +382,25 @@ def test_a_plant_of_a_few_pixels_is_found_or_all_is_kept():
         for mask, leaf in zip(IndexMask(3)(x), truth, strict=True):
             assert mask.all() or iou(mask[None], leaf[None]) > 0.5 or (mask & leaf).any()
             assert mask.any()
+
+
+@pytest.mark.parametrize("share", [0.002, 0.005, 0.01, 0.02])
+def test_a_tiny_plant_is_found_in_the_tail(share):
+    x, truth = picture((0.45, 0.36, 0.27), (0.25, 0.5, 0.2), share)
+    assert IndexMask()(x).all() and iou(IndexMask(tail=5)(x), truth).mean() > 0.8
+    assert IndexMask(tail=5)(picture((0.45, 0.36, 0.27))[0]).all()                   # nothing to find
+
+
+def test_the_tail_is_above_median_and_median_deviation(plain):
+    q = noise(6, 40, 40) // 8 + 80
+    q[:, :3, :3] = 200
+    for row, threshold in zip(q, M.tail_threshold(histogram(q), 3.0).tolist(), strict=True):
+        values = np.sort(row.numpy().ravel().astype(int))
+        middle = values[(len(values) - 1) // 2]
+        spread = max(1, np.sort(np.abs(values - middle))[(len(values) - 1) // 2])
+        limit = middle + math.ceil(3 * 1.4826 * spread)
+        assert threshold == (limit if (values > limit).sum() >= 4 else -1)
+    assert M.tail_threshold(histogram(q * 0 + 85), 5.0).tolist() == [-1] * 6         # no spread, no tail
 
 
 def test_an_opening_that_leaves_nothing_is_not_done():
@@ -548,3 +583,20 @@ def test_a_landmark_stays_inside_its_mask_in_1000_crops():
     assert (seen & ~wrong).any((1, 2)).sum() > 200                                       # other parameters: it shows
     ones = params.apply_mask(torch.ones_like(mask))
     assert masked(views, ones).equal(views)
+
+
+# ------------------------------------------------------------------------------------------------------- on a device
+
+@pytest.mark.parametrize("kind", ["index", "fixed", "given", "random", "none"])
+def test_nothing_waits_for_the_device(kind):
+    "Tensors without data: whatever asks for a value fails."
+    x = torch.empty(4, 3, 16, 16, dtype=torch.uint8, device="meta")
+    given = torch.empty(4, 16, 16, dtype=torch.bool, device="meta")
+    options = {"index": {"opening": 3, "largest": True, "tail": 5}, "random": {"of": IndexMask()}}
+    producer = mask_producer(kind, **options.get(kind, {}))
+    mask = producer(x, given)
+    assert mask.shape == (4, 16, 16) and mask.dtype == torch.bool and mask.device.type == "meta"
+    if kind == "index": assert producer.score(x).shape == mask.shape and producer.threshold(x).shape == (4,)
+    assert masked(x, mask).device.type == masked(x, mask, "mean").device.type == "meta"
+    assert iou(mask, given).shape == coverage(mask).shape == (4,)
+    assert top_share(x[:, 0].float(), 0.4).shape == mask.shape
