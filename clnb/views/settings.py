@@ -166,7 +166,7 @@ def mean_of(
     "Mean and Student's 95 % interval."
     known = [float(value) for value in values if math.isfinite(value)]
     if len(known) < 2: return Mean(known[0] if known else math.nan, math.nan, math.nan, len(known))
-    return Mean(*t_interval(known), len(known))
+    return Mean(*map(float, t_interval(known)), len(known))
 
 
 class Reading:
@@ -204,9 +204,9 @@ class Reading:
 def digits_of(
     values: Any,    # every number of a metric
 ) -> int:           # 0 … 6
-    "Decimal places that show three digits of the largest number."
+    "Decimal places: three for numbers up to 2, so that 0.98 and 1.03 can be told apart; fewer for larger ones."
     most = np.nanmax(np.abs(values), initial=0, where=np.isfinite(values))
-    return int(np.clip(3 - math.ceil(math.log10(most)), 0, 6)) if most > 0 else 3
+    return int(np.clip(3 - math.ceil(math.log10(most / 2)), 0, 6)) if most > 0 else 3
 
 
 def fixed(
@@ -308,13 +308,13 @@ def examples_of(
 class SettingState(View):
     "Which setting is shown, which metric, and how."
 
-    place = traitlets.List(traitlets.Int()).tag(sync=True)      # positions of the settings
+    where = traitlets.List(traitlets.Int()).tag(sync=True)      # positions of the settings
     metric = traitlets.Int(0).tag(sync=True)
     other = traitlets.Int(0).tag(sync=True)         # number of the method that the others are compared with
     differences = traitlets.Bool(False).tag(sync=True)
     hidden = traitlets.List(traitlets.Int()).tag(sync=True)     # methods that are not drawn
     examples = traitlets.List().tag(sync=True)
-    CARRIED = ("place", "metric", "other", "differences", "hidden", "examples")
+    CARRIED = ("where", "metric", "other", "differences", "hidden", "examples")
 
     def show(
         self,
@@ -326,13 +326,14 @@ class SettingState(View):
         **more: Any,                                # values of settings whose names are words of Python
     ) -> "SettingState":
         "Bring the sliders to a setting: `view.show(confounding=0.8, metric='NMI')`."
-        runs, place = self.words.runs, list(self.place)
+        runs, place = self.words.runs, list(self.where)
         known = {setting.name: i for i, setting in enumerate(runs.settings)}
         for name, value in {**(wanted or {}), **more}.items():
-            place[known[self._found(name, list(known), "setting")]] = self._position(runs.settings[known[name]], value)
+            s = known[self._found(name, list(known), "setting")]
+            place[s] = self._position(runs.settings[s], value)
         if metric is not None: self.metric = runs.metrics.index(self._found(metric, runs.metrics, "metric"))
         if compared is not None: self.other = runs.arms.index(self._found(compared, runs.arms, "method"))
-        self.place = place
+        self.where = place
         return self
 
     @staticmethod
@@ -388,14 +389,14 @@ class SettingFrames(SettingState):
     ) -> "SettingFrames":
         "Show further runs; the sliders stay where they are. What the table must not hold raises `ValueError`."
         old = self.words.runs
-        at = {s.name: s.values[k] for s, k in zip(old.settings, self.place, strict=True)}
+        at = {s.name: s.values[k] for s, k in zip(old.settings, self.where, strict=True)}
         metric, other = old.metrics[self.metric], old.arms[self.other]
         gone = {old.arms[k] for k in self.hidden}
         made = self._sorted([*self.rows, *map(dict, rows)])
         self.rows, self.words = [*self.rows, *map(dict, rows)], Words(made)
         self._show_examples()
         with self.hold_sync():
-            self.place = [s.values.index(at[s.name]) for s in made.settings]
+            self.where = [s.values.index(at[s.name]) for s in made.settings]
             self.metric, self.other = made.metrics.index(metric), made.arms.index(other)
             self.hidden = [k for k, name in enumerate(made.arms) if name in gone]
         self.painter.news()
@@ -417,9 +418,9 @@ class SettingStill(SettingFrames):
         axes = figure.panel(1, wide, (1, 2), self.still_text(f"{name} along {first.name}"[:60]),
                             x=self.still_text(first.name), y=self.still_text(label))
         self._curves(axes, first)
-        axes.legend(fontsize=7)
+        if axes.get_legend_handles_labels()[0]: axes.legend(fontsize=7)
         if example: self._pictures(figure, example, wide)
-        said = self.words.in_words(self.metric, self.place, self.other, self.hidden)
+        said = self.words.in_words(self.metric, self.where, self.other, self.hidden)
         figure.suptitle(self.still_text(said), fontsize=7, wrap=True)
 
     @staticmethod
@@ -429,15 +430,15 @@ class SettingStill(SettingFrames):
 
     def example(self) -> dict[str, Any] | None:
         "The images of the shown setting."
-        return next((one for one in self.examples if one["place"] == list(self.place)), None)
+        return next((one for one in self.examples if one["place"] == list(self.where)), None)
 
     def _curves(self, axes: Any, first: Setting) -> None:
         runs, x = self.words.runs, np.array(first.values, float) if first.numeric else np.arange(len(first.values))
         if self.log_axis(first): axes.set_xscale("log")
         for arm, name in enumerate(runs.arms):
-            if arm in self.hidden: continue
+            if arm in self.hidden or (self.differences and arm == self.other): continue
             ink = PALETTE[(0, 3, 2, 4, 1, 5, 8, 9)[arm % 8]]
-            means = [self._mean(arm, place) for place in self.words.reach(self.place)]
+            means = [self._mean(arm, place) for place in self.words.reach(self.where)]
             there = [i for i, found in enumerate(means) if found.count]
             if not there: continue
             mean, low, high = np.array([means[i][:3] for i in there]).T
@@ -447,7 +448,7 @@ class SettingStill(SettingFrames):
         chance = self.chance_at(runs.metrics[self.metric])
         if self.differences: axes.axhline(0, color="0.5", ls="--", lw=1)
         elif chance is not None: axes.plot(x, chance, color="0.5", ls="--", lw=1, label="chance")
-        axes.axvline(x[self.place[0]], color="0.4", ls=":", lw=1.2)
+        axes.axvline(x[self.where[0]], color="0.4", ls=":", lw=1.2)
         axes.set_xticks(x, [self.still_text(text) for text in first.labels], fontsize=7)
         axes.minorticks_off()
 
@@ -506,7 +507,7 @@ class SettingSlider(SettingStill):
         there = runs.place[runs.place[:, 0] == first]
         other = 0 if compared is None else runs.arms.index(self._found(compared, runs.arms, "method"))
         super().__init__(None, title=str(title), height=int(height))
-        self.place, self.other, self.differences = there[0].tolist(), other, bool(differences)
+        self.where, self.other, self.differences = there[0].tolist(), other, bool(differences)
         self._show_examples()
 
     def _show_examples(self) -> None:

@@ -80,7 +80,7 @@ class SettingView {
 
   listen() {
     const { stage } = this, { canvas } = stage;
-    for (const name of ["place", "metric", "other", "differences", "hidden", "examples"]) stage.listen(`change:${name}`, () => stage.redraw());
+    for (const name of ["where", "metric", "other", "differences", "hidden", "examples"]) stage.listen(`change:${name}`, () => stage.redraw());
     canvas.addEventListener("pointermove", (event) => this.hover(event));
     canvas.addEventListener("pointerleave", () => stage.showTip());
     canvas.addEventListener("click", (event) => { const k = this.nearest(event); if (k !== null) this.go(0, k); });
@@ -93,7 +93,7 @@ class SettingView {
   get(name, other) { return this.stage.model.get(name) ?? other; }
   get frame() { return this.stage.frame; }
   get settings() { return this.frame.settings ?? []; }
-  get place() { return this.get("place", []); }
+  get place() { return this.get("where", []); }
   get metric() { return Math.min(this.get("metric", 0), this.frame.metrics.length - 1); }
   get other() { return Math.min(this.get("other", 0), this.frame.arms.length - 1); }
   get differences() { return this.get("differences", false) && this.frame.paired && this.frame.arms.length > 1; }
@@ -201,7 +201,7 @@ class SettingView {
     const apart = (place) => place.reduce((sum, at, i) => sum + (i === s && at !== k ? Infinity : Math.abs(at - wanted[i])), 0);
     const found = this.places.has(String(wanted)) ? wanted : [...this.places.values()].reduce((a, b) => (apart(b) < apart(a) ? b : a));
     this.said = String(found) === String(wanted) ? "" : `There are no runs at ${this.atWords(wanted)}: the nearest setting that was run is shown. `;
-    this.write({ place: found });
+    this.write({ where: found });
   }
   step(by) {
     const k = this.place[this.moving] + by;
@@ -252,7 +252,7 @@ class SettingView {
     return this.frame.arms.map((name, arm) => {
       const points = this.xs.map((x, k) => { const place = [k, ...this.place.slice(1)]; return { x, k, ...this.drawn(arm, place), each: this.each(arm, place) }; }).filter((p) => p.count);
       return { name, arm, ink: INKS[arm % INKS.length], points };
-    }).filter((c) => !this.hidden.has(c.arm) && c.points.length);
+    }).filter((c) => !this.hidden.has(c.arm) && c.points.length && !(this.differences && c.arm === this.other));
   }
 
   paint() {
@@ -278,10 +278,20 @@ class SettingView {
     ctx.restore();
     axes.line([now, now], axes.y, { color: stage.faint, dash: [2, 3], width: 1 });
     if (this.differences) axes.line(axes.x.map((v) => (logX ? 10 ** v : v)), [0, 0], { color: stage.faint, dash: [5, 4], width: 1 });
-    if (chance) { axes.line(x, chance.map((v) => v ?? NaN), { color: stage.faint, dash: [5, 4], width: 1 }); if (chance.length === 1) axes.line([axes.x[0], axes.x[1]], [chance[0], chance[0]], { color: stage.faint, dash: [5, 4], width: 1 }); }
+    if (chance) this.chanceLine(axes, x, chance);
     for (const c of this.drawnCurves) this.band(axes, c);
     for (const c of this.drawnCurves) this.curve(axes, c, now);
     stage.canvas.dataset.curves = JSON.stringify(this.drawnCurves.map((c) => ({ name: c.name, points: c.points.map((p) => [p.k, p.mean, p.low, p.high, p.count, axes.px(p.x), axes.py(p.mean)]) })));
+  }
+
+  chanceLine(axes, x, chance) {
+    const { ctx, faint } = this.stage, known = chance.map((v) => v ?? NaN), last = known.findLastIndex((v) => Number.isFinite(v)), color = faint;
+    if (last < 0) return;
+    axes.line(known.length > 1 ? x : axes.x, known.length > 1 ? known : [known[0], known[0]], { color, dash: [5, 4], width: 1 });
+    ctx.save();
+    ctx.fillStyle = faint; ctx.textAlign = "right"; ctx.textBaseline = "bottom";
+    ctx.fillText("chance", axes.px(x[last]) - 10, axes.py(known[last]) - 2);
+    ctx.restore();
   }
 
   band(axes, c) {
