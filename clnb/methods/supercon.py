@@ -12,6 +12,7 @@ __all__ = ['VIEWS', 'SAMPLERS', 'LOSSES', 'KINDS', 'STAGED', 'judged', 'margin',
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
@@ -401,9 +402,12 @@ def contests(
     jobs: Sequence[tuple],          # arguments of `contest`
     workers: int = 1,               # processes
 ) -> list[dict[str, Tensor]]:
-    "Several contests, each on a core of its own where there are several workers."
+    "Several contests; with several workers each on a core of its own, by the module as it was exported."
     if workers <= 1 or len(jobs) <= 1: return [contest(*job) for job in jobs]
-    with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool: return list(pool.map(alone, jobs))
+    home = import_module("clnb.methods.supercon")       # a process cannot look into the notebook
+    jobs = [(*job[:3], home.Budget(**vars(job[3])), *job[4:]) for job in jobs]
+    with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
+        return list(pool.map(home.alone, jobs))
 
 # %% ../../nbs/15_supercon.ipynb #841f435f
 @torch.no_grad()
