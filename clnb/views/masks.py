@@ -215,7 +215,8 @@ class MaskStill(MaskParts):
         if masks is None: return figure.text(0.5, 0.5, "nothing has been recorded yet", ha="center")
         image, mask, truth = self.base.images[at], masks[at], self.base.truth
         kept, agreement = quality(masks, truth)
-        grid = figure.add_gridspec(2, 5, height_ratios=(1, 1.1))
+        scored = self.base.levels is not None
+        grid = figure.add_gridspec(2, 4 + scored, height_ratios=(1, 1.1))
         def panel(place: Any, title: str, array: np.ndarray, **more: Any) -> Any:
             axes = figure.add_subplot(place)
             axes.imshow(array if array.ndim == 2 else array.transpose(1, 2, 0) if len(array) == 3 else array[0],
@@ -224,12 +225,12 @@ class MaskStill(MaskParts):
             axes.set_title(title, fontsize=8)
             return axes
         first = panel(grid[0, 0], f"image {self.rows[at]}", image, vmin=0, vmax=255)
-        if self.base.levels is not None: panel(grid[0, 1], "score", self.base.levels[at])
-        panel(grid[0, 2], f"mask: {percent(kept[at])}", mask, vmin=0, vmax=1)
+        if scored: panel(grid[0, 1], "score", self.base.levels[at])
+        panel(grid[0, 1 + scored], f"mask: {percent(kept[at])}", mask, vmin=0, vmax=1)
         for view in (0, 1):
             box, ink = crop_box(self.rows[at], view, 0, *mask.shape), PALETTE[(5, 3)[view]]
             cut = np.where(box.of(mask), box.of(image), 0)
-            panel(grid[0, 3 + view], f"view {view + 1}: {percent(box.of(mask).mean())}", cut, vmin=0, vmax=255)
+            panel(grid[0, 2 + scored + view], f"view {view + 1}: {percent(box.of(mask).mean())}", cut, vmin=0, vmax=255)
             first.add_patch(_frame(box, ink))
         self._charts(figure, grid, at, k)
         label = self.options["names"][at]
@@ -240,9 +241,9 @@ class MaskStill(MaskParts):
 
     def _charts(self, figure: Picture, grid: Any, at: int, k: int) -> None:
         "The histogram with its threshold, and the batch by threshold or by step."
-        left, right = figure.add_subplot(grid[1, :2]), figure.add_subplot(grid[1, 2:])
-        if self.base.levels is None: left.axis("off")
-        else:
+        right = figure.add_subplot(grid[1, 2:] if self.base.levels is not None else grid[1, :])
+        if self.base.levels is not None:
+            left = figure.add_subplot(grid[1, :2])
             left.hist(self.base.levels[at].ravel(), range(257), color=PALETTE[0])
             left.axvline(self.base.thresholds[at] + 0.5, color=PALETTE[3])
             left.set_xlabel("level of the score", fontsize=8)
