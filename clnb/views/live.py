@@ -640,7 +640,7 @@ class Snapshots(Steering):
     def static(self, at: int = -1) -> Picture:
         "The panel as a still picture: progress, state and hyper-parameters."
         done, steps = self.steps()
-        verdict = textwrap.wrap(self.says(wait=True), 100)
+        verdict = textwrap.wrap(self.says(wait=True), 72)
         figure = Picture(6.4, 1.0 + 0.22 * len(self.sliders) + 0.16 * len(verdict))
         axes = figure.panel(title=f"{self.said.value}: {self.text.value}")
         axes.barh([0], [steps or max(done, 1)], color="0.9")
