@@ -67,7 +67,7 @@ class SettingView {
     Object.assign(this, { stage, controls: [], moving: 0, said: "", dots: true, chips: [], shownAt: "" });
     this.sliders = make("div", { className: "clnb-tools", role: "group", "aria-label": "setting" });
     stage.tools.before(this.sliders);
-    this.switches = make("div", { className: "clnb-tools", role: "group", "aria-label": "what is drawn" });
+    this.switches = make("div", { className: "clnb-tools", role: "group", "aria-label": "what is drawn", style: { minWidth: 0, maxWidth: "100%" } });
     stage.tools.append(this.switches);
     this.legend = make("div", { className: "clnb-legend", role: "group", "aria-label": "methods" });
     this.side = make("div", { role: "group", "aria-label": "examples at this setting", style: { flex: "0 1 230px", minWidth: "150px", maxHeight: `${stage.options.height}px`, overflowY: "auto" } });
@@ -84,6 +84,7 @@ class SettingView {
     canvas.addEventListener("pointermove", (event) => this.hover(event));
     canvas.addEventListener("pointerleave", () => stage.showTip());
     canvas.addEventListener("click", (event) => { const k = this.nearest(event); if (k !== null) this.go(0, k); });
+    stage.root.addEventListener("keydown", (event) => { if (event.target.type === "range") event.stopPropagation(); });   // JupyterLab would take the arrows
     stage.keys = { ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1), ArrowUp: () => this.turn(-1), ArrowDown: () => this.turn(1),
       Home: () => this.go(this.moving, 0), End: () => this.go(this.moving, this.settings[this.moving].labels.length - 1),
       m: () => this.write({ metric: (this.metric + 1) % this.frame.metrics.length }),
@@ -158,8 +159,8 @@ class SettingView {
     this.controls = frame.settings.map((setting, s) => this.control(setting, s));
     this.sliders.replaceChildren(...this.controls);
     const choice = (label, names, wrote) => {
-      const select = make("select", { "aria-label": label, onchange: () => wrote(+select.value) }, ...names.map((name, k) => make("option", { value: k }, name)));
-      return Object.assign(make("label", { className: "clnb-slider" }, make("span", {}, label), select), { read: select });
+      const select = make("select", { "aria-label": label, style: { minWidth: 0, flex: "1 1 auto" }, onchange: () => wrote(+select.value) }, ...names.map((name, k) => make("option", { value: k }, name)));
+      return Object.assign(make("label", { className: "clnb-slider", style: { maxWidth: "100%" } }, make("span", { style: { whiteSpace: "nowrap" } }, label), select), { read: select });
     };
     this.metrics = choice("metric", frame.metrics, (metric) => this.write({ metric }));
     this.others = choice("compared with", frame.arms, (other) => this.write({ other }));
@@ -181,7 +182,8 @@ class SettingView {
     row.append(list);
     row.write = (k) => { if (+input.value !== k || row.known === undefined) plain(k); row.known = k; input.setAttribute("aria-valuetext", labels[k]); };
     row.querySelector("output").style.minWidth = `${Math.max(...labels.map((l) => l.length))}ch`;
-    row.style.borderBottom = "2px solid transparent";
+    Object.assign(row.style, { borderBottom: "2px solid transparent", maxWidth: "100%" });
+    input.style.minWidth = "60px";
     return row;
   }
 
