@@ -11,17 +11,18 @@ __all__ = ['SHAPES', 'COLOURS', 'TEXTURES', 'GROUNDS', 'LEAVES', 'TWO_ROWS', 'CR
            'VectorSet', 'rank_in_class', 'stratified_parts', 'exchanged', 'grouped_parts', 'check_fractions',
            'subset_of', 'part_of', 'few_of', 'batch_indices', 'batches', 'balanced_indices', 'digits', 'check_split',
            'star_distance', 'ring_distance', 'cross_distance', 'between', 'backgrounds', 'placed', 'draw_shapes',
-           'make_shapes', 'shared_out', 'make_vectors', 'wave', 'as_bytes', 'pixel_noise', 'confounded', 'check_shares',
-           'draw_field', 'make_field', 'profile', 'Plant', 'feather', 'Strokes', 'heading', 'leaf_table', 'leaves_of',
-           'rounded', 'shade', 'drop', 'laid', 'enlarged', 'bumps', 'landscape', 'shadow', 'over', 'greens', 'Scene',
-           'ground_plants', 'draw_crops', 'some_of', 'make_crops', 'lesion_signs', 'outline', 'spot', 'lesion_waves',
-           'lesion_colours', 'hairs', 'draw_lesions', 'make_lesions', 'numbered_from', 'noisy_labels', 'imbalanced',
-           'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows', 'read_rows',
-           'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz', 'image_set',
-           'vector_set', 'is_vectors', 'labelled', 'segmentation_set', 'whole', 'read_features', 'read_graph',
-           'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode', 'decode_all', 'is_grey',
-           'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public', 'public_set',
-           'load_shapes', 'load_vectors', 'load_drawn', 'data_folders', 'available', 'load']
+           'make_shapes', 'shared_out', 'make_vectors', 'drawn_on_one_core', 'wave', 'as_bytes', 'pixel_noise',
+           'confounded', 'check_shares', 'draw_field', 'make_field', 'profile', 'Plant', 'feather', 'Strokes',
+           'heading', 'leaf_table', 'leaves_of', 'rounded', 'shade', 'drop', 'laid', 'enlarged', 'bumps', 'landscape',
+           'shadow', 'over', 'greens', 'Scene', 'ground_plants', 'draw_crops', 'some_of', 'make_crops', 'lesion_signs',
+           'outline', 'spot', 'lesion_waves', 'lesion_colours', 'hairs', 'draw_lesions', 'make_lesions',
+           'numbered_from', 'noisy_labels', 'imbalanced', 'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming',
+           'coarse_word', 'split_rows', 'read_rows', 'check_lengths', 'channels_first', 'check_no_empty_class',
+           'plain_path', 'from_npz', 'image_set', 'vector_set', 'is_vectors', 'labelled', 'segmentation_set', 'whole',
+           'read_features', 'read_graph', 'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode',
+           'decode_all', 'is_grey', 'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public',
+           'fetch_public', 'public_set', 'load_shapes', 'load_vectors', 'load_drawn', 'data_folders', 'available',
+           'load']
 
 # %% ../nbs/01_data.ipynb #8633f2c2
 import contextlib
@@ -46,7 +47,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .core import derive_seed, generator, recipe, recorded
+from .core import derive_seed, generator, on_one_core, recipe, recorded
 
 # %% ../nbs/01_data.ipynb #ab1f14ba
 def wrong(
@@ -871,6 +872,15 @@ GROUNDS = (     # red, green, blue; waves along x and y
     (0.52, 0.51, 0.49, 0.70, -0.70), (0.35, 0.34, 0.38, 0.30, 0.90), (0.36, 0.42, 0.56, 0.40, -0.15),
 )
 
+# %% ../nbs/01_data.ipynb #092f6193
+def drawn_on_one_core(make: Callable) -> Callable:
+    "Let a function work on one core: pictures are drawn in thousands of small operations, at which many cores only wait."
+    @functools.wraps(make)
+    def quietly(*args: Any, **kwargs: Any) -> Any:
+        with on_one_core(): return make(*args, **kwargs)
+
+    return quietly
+
 # %% ../nbs/01_data.ipynb #4bf09b16
 def wave(
     x: Tensor,  # in periods
@@ -949,6 +959,7 @@ def draw_field(
 
 # %% ../nbs/01_data.ipynb #3c2cf375
 @recorded
+@drawn_on_one_core
 def make_field(
     count: int = 1200,          # pictures, at least one of each of the 6 classes
     seed: int = 0,              # another number gives other pictures of the same classes and grounds
@@ -1314,6 +1325,7 @@ def some_of(
 
 
 @recorded
+@drawn_on_one_core
 def make_crops(
     count: int = 1200,          # pictures, at least one for each species
     seed: int = 0,              # another number gives other plots of the same species
@@ -1476,6 +1488,7 @@ def draw_lesions(
 
 # %% ../nbs/01_data.ipynb #25351dfb
 @recorded
+@drawn_on_one_core
 def make_lesions(
     count: int = 2200,          # photos
     seed: int = 0,              # another number gives other lesions
