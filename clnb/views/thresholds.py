@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RULES', 'two_classes', 'one_score', 'Cells', 'Ranked', 'ranked', 'measures', 'best', 'wilson', 'auc_interval',
            'doubles', 'summary', 'fixed', 'percent', 'plain', 'in_words', 'ThresholdState', 'ThresholdFrames',
-           'ThresholdStill', 'Thresholds']
+           'log_odds', 'ThresholdStill', 'Thresholds']
 
 # %% ../../nbs/07r_thresholds.ipynb #02d26a91
 import math
@@ -311,6 +311,12 @@ class ThresholdFrames(OfSeries, ThresholdState):
         old = list(self.thresholds)
         new = [self._first(name) for name in list(self.ranks)[len(old):]]
         if new: self.thresholds = [*old, *new]
+        if not old and new: self.stretched = self.crowded() if self.stretch is None else bool(self.stretch)
+
+    def crowded(self) -> bool:
+        "Are most of the scores probabilities near 0 or 1, where a plain axis shows one bar?"
+        name, s = next(iter(self.scores.items()))
+        return self.models[name]["probability"] and bool((np.abs(s - 0.5) > 0.45).mean() > 0.5)
 
     def _first(self, name: str) -> float:
         if name in self.wanted: return float(self.wanted[name])
@@ -321,7 +327,7 @@ class ThresholdFrames(OfSeries, ThresholdState):
     def picture(self, k: int) -> dict[str, Any]:
         found = self.read(k)
         if not found: return {"note": f"{self.series!r} has not been recorded yet"}
-        if self.history is not None: self.take(found)
+        if self.history is not None or not self.ranks: self.take(found)
         known = np.bincount(self.labels[self.labels >= 0], minlength=2).tolist()
         models = [{**self.models[name], "scores": doubles(s),
                    "validation": doubles(self.tried[name]) if name in self.tried else None}
@@ -340,6 +346,14 @@ class ThresholdFrames(OfSeries, ThresholdState):
     def height(self) -> int: return 620 if self.images is not None else 460
 
 # %% ../../nbs/07r_thresholds.ipynb #efb75c76
+def log_odds(
+    p: np.ndarray,      # in 0 … 1
+) -> np.ndarray:        # between −13.8 and 13.8
+    "Probabilities on a scale without ends; what is nearer to one than a millionth stays there."
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))
+
+
 class ThresholdStill(ThresholdFrames):
     "The still picture of `Thresholds`."
 
@@ -348,7 +362,7 @@ class ThresholdStill(ThresholdFrames):
     def sketch(self, figure: Picture, k: int) -> None:
         found = self.read(k)
         if not found: return
-        self.take(found)
+        if self.history is not None: self.take(found)
         name = list(self.scores)[self.model]
         self._histogram(figure.panel(1, 4, 1, self.still_text(f"scores of {name}"[:40]), x="score",
                                      y="share of the class"), name)
@@ -366,8 +380,9 @@ class ThresholdStill(ThresholdFrames):
         return text.replace("$", r"\$")
 
     def _histogram(self, axes: Any, name: str) -> None:
-        s, cut = self.scores[name], self.thresholds[self.model]
-        low, high = (0, 1) if self.models[name]["probability"] else (s.min(), s.max())
+        odds = self.stretched and self.models[name]["probability"]
+        s, cut = (log_odds(v) if odds else v for v in (self.scores[name], np.float64(self.thresholds[self.model])))
+        low, high = (0, 1) if self.models[name]["probability"] and not odds else (s.min(), s.max())
         edges = np.linspace(low, high if high > low else low + 1, 41)
         for label, ink, sign in ((1, "#D55E00", 1), (0, "#0072B2", -1)):
             own = s[self.labels == label]
@@ -378,6 +393,9 @@ class ThresholdStill(ThresholdFrames):
                          color="none" if hatch else ink, edgecolor=ink, lw=0.4)
             axes.plot([], [], "s", color=ink, label=self.still_text(self.names[label][:20]))
         axes.axvline(cut, color="0.2", lw=1.5)
+        if odds:
+            ticks = [p for p in (0.0001, 0.01, 0.1, 0.5, 0.9, 0.99) if low <= log_odds(np.float64(p)) <= high]
+            axes.set_xticks([float(log_odds(np.float64(p))) for p in ticks], [f"{p:g}" for p in ticks])
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axes.legend(fontsize=6)
 
@@ -422,6 +440,7 @@ class Thresholds(ThresholdStill):
         validation: tuple[Any, Any] | None = None,  # (scores, labels) of other cases, on which the rules choose
         cost: float = 1.0,                          # of a missed positive, in false alarms
         series: str = "scores",                     # what the history calls them
+        stretch: bool | None = None,                # the axis of probabilities in log odds; None: where they crowd
         most: int = 8,                              # pictures of each kind of mistake
         title: str = "Where to draw the line?",
         height: int = 260,                          # pixels of the plots
@@ -436,19 +455,11 @@ class Thresholds(ThresholdStill):
         if not 1 <= most <= 64: raise ValueError(f"most is a number of pictures, 1 … 64; got {most}")
         history = scores if is_history(scores) else None
         if history is None: self.scores = self._sorted(scores, len(self.labels))
-        self.wanted = self._first_thresholds(threshold, history is not None)
+        self.wanted, self.stretch = self._first_thresholds(threshold, history is not None), stretch
         if validation is not None: self._validate(*validation, history is not None)
-        first = self._start()
         super().__init__(history, title=str(title), height=int(height), names=self.names, most=int(most),
                          labels=codes(self.labels, 2), images=self.images is not None)
         self.cost = float(cost)
-        if not self.thresholds: self.thresholds = first
-
-    def _start(self) -> list[float]:
-        "Sort what is there; the first thresholds."
-        self.ranks = {name: ranked(s, self.labels) for name, s in self.scores.items()}
-        self.models = {name: summary(name, s, self.labels) for name, s in self.scores.items()}
-        return [self._first(name) for name in self.scores]
 
     @staticmethod
     def _sorted(scores: Any, rows: int) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ const minus = (text) => text.replaceAll("-", "−");
 const fixedTo = (v, digits) => (Number.isFinite(v) ? minus(v.toFixed(digits)) : "–");
 const percent = (v) => (Number.isFinite(v) ? `${(100 * v).toFixed(1)} %` : "–");
 const plain = (v) => minus(String(+v.toPrecision(4)));
+const alarms = (v) => `${plain(v)} false alarm${plain(v) === "1" ? "" : "s"}`;
 
 /** The next number of double precision above v. */
 function above(v) {
@@ -170,7 +171,7 @@ class ThresholdView {
     this.rules = group("rules for the threshold");
     this.ruleButtons = Object.fromEntries(Object.entries(RULES).map(([rule, text]) => [rule, make("button", { type: "button", "data-rule": rule, onclick: () => this.follow(rule) }, text)]));
     this.rules.append(...Object.values(this.ruleButtons));
-    this.price = slider("a miss costs as much as", { min: 0.1, max: 100, log: true, value: 1, show: (v) => `${plain(v)} false alarms` }, (v) => this.write({ cost: +v.toPrecision(3) }));
+    this.price = slider("a miss costs as much as", { min: 0.1, max: 100, log: true, value: 1, show: alarms }, (v) => this.write({ cost: +v.toPrecision(3) }));
     this.price.querySelector("output").style.minWidth = "9.5em";
     this.heights = dropdown("bars", ["share of the class", "count"], "share of the class", (how) => this.write({ shares: how !== "count" }));
     this.stretch = checkbox("stretch both ends", false, (on) => this.write({ stretched: on }));
@@ -179,7 +180,8 @@ class ThresholdView {
 
   listen() {
     const { stage } = this, { canvas } = stage;
-    for (const name of ["model", "thresholds", "cost", "cell", "shares", "stretched"]) stage.listen(`change:${name}`, () => stage.redraw());
+    for (const name of ["cost", "shares", "stretched"]) stage.listen(`change:${name}`, () => stage.redraw());
+    for (const name of ["model", "thresholds", "cell"]) stage.listen(`change:${name}`, () => { this.own = undefined; stage.redraw(); });
     stage.listen("change:selected", () => {         // a selection made elsewhere is no longer that of a cell
       if (this.cell && this.own !== undefined && String(stage.selection) !== this.own) this.write({ cell: "" });
     });
@@ -212,7 +214,10 @@ class ThresholdView {
     this.write({ thresholds: this.models.map((model, m) => (rule === "half" && !model.info.probability ? this.thresholds[m] : (model.validation ?? model).best(rule, this.cost))) });
   }
 
-  toggle(cell) { this.own = undefined; this.write({ cell: this.cell === cell ? "" : cell }); if (!this.cell) this.stage.select([]); }
+  toggle(cell) {
+    this.write({ cell: this.cell === cell ? "" : cell });
+    if (!this.cell) this.stage.select([]);
+  }
 
   /** Sorted once for every frame. */
   sort() {
@@ -228,7 +233,7 @@ class ThresholdView {
   }
 
   chip(name, m) {
-    const line = make("canvas", { width: 36, height: 12, style: { width: "18px", height: "6px" } }), ctx = line.getContext("2d");
+    const line = make("canvas", { width: 36, height: 12, style: { width: "18px", height: "6px", padding: "3px 1px", background: "var(--clnb-paper)", verticalAlign: "middle" } }), ctx = line.getContext("2d");
     Object.assign(ctx, { strokeStyle: MODELS[m % MODELS.length], lineWidth: 5 });
     ctx.setLineDash(DASHES[m % DASHES.length].map((v) => 2 * v));
     ctx.beginPath(); ctx.moveTo(0, 6); ctx.lineTo(36, 6); ctx.stroke();
@@ -272,7 +277,7 @@ class ThresholdView {
     input.setAttribute("aria-valuetext", plain(this.t));
     if (document.activeElement !== exact || +exact.value !== this.t) exact.value = +this.t.toPrecision(6);
     if (price.known !== this.cost) { price.write(this.cost); price.known = this.cost; }
-    price.querySelector("input").setAttribute("aria-valuetext", `${plain(this.cost)} false alarms`);
+    price.querySelector("input").setAttribute("aria-valuetext", alarms(this.cost));
     const on = this.now.validation ? "chosen on the validation cases" : "chosen on the cases that are shown";
     for (const [rule, button] of Object.entries(this.ruleButtons)) button.title = rule === "half" ? "every threshold at 0.5" : `${RULES[rule]}, ${on}`;
     this.ruleButtons.half.hidden = !models.some(({ info }) => info.probability);
@@ -351,10 +356,9 @@ class ThresholdView {
     const { ctx, ink } = this.stage, { now, chosen } = this, mask = chosen.of(this.labels.length);
     if (!chosen.count) return;
     ctx.save();
-    ctx.strokeStyle = PICKED; ctx.lineWidth = 1.5;
     ctx.beginPath();
-    for (const row of now.order) if (mask[row]) { const x = panel.px(this.grow(now.scores[row])), y = panel.py(0); ctx.moveTo(x, y); ctx.lineTo(x, now.labels[row] ? y - 12 : y + 12); }
-    ctx.stroke();
+    for (const row of now.order) if (mask[row]) { const x = panel.px(this.grow(now.scores[row])), y = panel.py(0); ctx.moveTo(x, y); ctx.lineTo(x, now.labels[row] ? y - 14 : y + 14); }
+    for (const [style, width] of [[ink, 3.5], [PICKED, 2]]) { ctx.strokeStyle = style; ctx.lineWidth = width; ctx.stroke(); }
     ctx.restore();
   }
 
@@ -368,10 +372,13 @@ class ThresholdView {
     ctx.beginPath(); ctx.moveTo(x - 6, panel.top - 4); ctx.lineTo(x + 6, panel.top - 4); ctx.lineTo(x, panel.top + 6); ctx.closePath(); ctx.fill();
     ctx.font = "600 11px system-ui, sans-serif";
     for (const [name, colour, y, base] of [[positive, POSITIVE, panel.top + 2, "top"], [negative, NEGATIVE, panel.bottom - 2, "bottom"]]) {
-      ctx.textBaseline = base; ctx.textAlign = "right"; ctx.lineWidth = 3; ctx.strokeStyle = paper; ctx.fillStyle = colour;
-      const text = cut(ctx, name, (panel.right - panel.left) / 2);
-      ctx.strokeText(text, panel.right - 2, y);
-      ctx.fillText(text, panel.right - 2, y);
+      ctx.textBaseline = base; ctx.textAlign = "left"; ctx.lineWidth = 3; ctx.strokeStyle = paper;
+      const text = cut(ctx, name, (panel.right - panel.left) / 2), left = panel.right - 2 - ctx.measureText(text).width;
+      ctx.strokeText(text, left, y);
+      ctx.fillStyle = ink;
+      ctx.fillText(text, left, y);
+      ctx.fillStyle = colour;
+      ctx.fillRect(left - 13, base === "top" ? y + 1 : y - 11, 9, 9);
     }
     ctx.restore();
   }
@@ -451,7 +458,7 @@ class ThresholdView {
   }
 
   makeTable() {
-    const [negative, positive] = this.names, head = (text, scope) => make("th", { scope, style: { fontWeight: "400", textAlign: "left", maxWidth: "12em", overflowWrap: "anywhere" } }, text);
+    const [negative, positive] = this.names, head = (text, scope) => make("th", { scope, style: { fontWeight: "400", textAlign: "left", maxWidth: "12em", overflowWrap: "anywhere", paddingRight: "8px" } }, text);
     const words = { tp: "found", fn: "missed", fp: "false alarms", tn: "left alone" };
     this.cellButtons = Object.fromEntries(CELLS.map((cell, k) => [cell, make("button", { type: "button", "data-cell": cell, title: `select them; the selection follows the threshold (${k + 1})`,
       style: { minWidth: "8.5em", padding: "4px 8px", textAlign: "left" }, onclick: () => this.toggle(cell) })]));
@@ -474,7 +481,7 @@ class ThresholdView {
   }
 
   fillScores() {
-    const head = ["", "threshold", "recall", "", "precision", "", "F1", "balanced acc.", "cost", "AUC", "", "AP", "ECE", "Brier", ...(this.now.validation ? ["F1, validation"] : [])];
+    const head = ["", "threshold", "recall", "", "precision", "", "F1", "bal. acc.", "cost", "AUC", "", "AP", "ECE", "Brier", ...(this.now.validation ? ["F1 (val.)"] : [])];
     const range = ([low, high], k = 100, digits = 0) => (Number.isFinite(low) ? `${fixedTo(k * low, digits)} … ${fixedTo(k * high, digits)}` : "");
     const rows = this.models.map((model, m) => {
       const { info } = model, t = this.thresholds[m], c = model.at(t), v = measures(c), n = model.order.length;
@@ -485,8 +492,8 @@ class ThresholdView {
     const text = JSON.stringify([rows, this.m]);
     if (text === this.written) return;
     this.written = text;
-    const style = (k) => ({ padding: "1px 10px 1px 0", textAlign: k ? "right" : "left", fontWeight: "400", whiteSpace: "nowrap" });
-    const tips = { recall: "found of all positives, with Wilson's 95 % interval", precision: "positives among what was flagged, with Wilson's 95 % interval", cost: "per case, a false alarm costs 1", AUC: "with DeLong's 95 % interval", ECE: "expected calibration error, 15 bins" };
+    const style = (k) => ({ padding: "1px 8px 1px 0", textAlign: k ? "right" : "left", fontWeight: "400", whiteSpace: "nowrap" });
+    const tips = { "bal. acc.": "balanced accuracy: mean of recall and specificity", "F1 (val.)": "F1 of the validation cases at the same threshold", recall: "found of all positives, with Wilson's 95 % interval", precision: "positives among what was flagged, with Wilson's 95 % interval", cost: "per case, a false alarm costs 1", AUC: "with DeLong's 95 % interval", ECE: "expected calibration error, 15 bins" };
     this.scores.replaceChildren(make("thead", {}, make("tr", {}, ...head.map((t, k) => make("th", { scope: "col", title: tips[t] ?? "", style: style(k) }, t)))),
       make("tbody", {}, ...rows.map((row, m) => {
         const line = make("tr", {}, ...row.map((value, k) => make(k ? "td" : "th", { ...(k ? {} : { scope: "row" }), style: style(k) }, value)));
