@@ -24,7 +24,8 @@ CLNB = ROOT / "clnb"
 
 FLOORS = {"core": 0, "data": 1, "augment": 1, "losses": 1, "nets": 1, "metrics": 1, "layouts": 1, "toys": 1,
           "collapse": 1, "trees": 1, "masks": 1, "mixtures": 1, "run": 2, "recorder": 2, "views": 3, "methods": 4}
-STANDS_ON = {("clnb.methods.hcsc", "clnb.methods.moco")}    # HCSC is MoCo with prototypes and a selection
+STANDS_ON = {("clnb.methods.hcsc", "clnb.methods.moco"),        # HCSC is MoCo with prototypes and a selection
+             ("clnb.methods.supercon", "clnb.methods.simclr")}  # its rivals at equal cost, one of them SimCLR
 NOT_FOR_VIEWS = {"nets", "run", "methods"}
 JUPYTER = {"IPython", "ipywidgets", "anywidget", "traitlets", "ipykernel", "comm", "nbformat", "nbclient", "nbconvert",
            "notebook", "jscatter"}
