@@ -16,6 +16,7 @@ from clnb.views import (
     AugmentationPlayground,
     Circle,
     ClassTable,
+    ClusterTable,
     CollapseMonitor,
     Compare,
     Confusion,
@@ -27,6 +28,7 @@ from clnb.views import (
     ImageGrid,
     LogitMatrix,
     Masks,
+    MixtureMap,
     NegativeWeights,
     Neighbours,
     Rewind,
@@ -34,6 +36,7 @@ from clnb.views import (
     SettingSlider,
     Spectrum,
     SpectrumSweep,
+    Thresholds,
     TwoLayerPlayground,
     View,
     WhyPair,
@@ -192,6 +195,22 @@ def settings():
     return SettingSlider(rows, x="together", images={k / 4: images[k : k + 4] for k in range(4)}, title=NASTY)
 
 
+def mixture():
+    x, labels, images, _ = material()
+    return MixtureMap(x, None, labels, images, CLASSES, {NASTY: np.arange(float(N))}, components=3)
+
+
+def clusters():
+    x, labels, images, _ = material()
+    return ClusterTable(np.roll(labels, 7), labels, images, x[:, 0], CLASSES, features=x)
+
+
+def thresholds():
+    x, labels, images, _ = material()
+    odds = 1 / (1 + np.exp(-x[:, 0]))
+    return Thresholds({"one": odds, NASTY: odds ** 2}, (labels == 0).astype(int), images, CLASSES[:2])
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -201,7 +220,7 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "NegativeWeights": NegativeWeights, "Rewind": rewind, "SubsetBar": named, "Explorer": explorer,
          "Compare": compare, "Heatmaps": heat, "SelectionProbe": probe, "SpectrumSweep": swept,
          "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks,
-         "SettingSlider": settings}
+         "SettingSlider": settings, "MixtureMap": mixture, "ClusterTable": clusters, "Thresholds": thresholds}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 
