@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'Fitter', 'COLOURS', 'contingency', 'Agreement', 'agreement', 'Grouping', 'regrouped', 'halves_of',
-           'OfImages', 'TableParts', 'by_class', 'in_words', 'ends_of', 'ClusterTable', 'Plane', 'plane_of', 'fitters',
-           'FitShown', 'seen_from', 'MapParts', 'MixtureMap', 'bic_picture']
+           'OfImages', 'TableParts', 'TableStill', 'by_class', 'in_words', 'ends_of', 'ClusterTable', 'Plane',
+           'plane_of', 'fitters', 'FitShown', 'seen_from', 'MapParts', 'MapStill', 'MixtureMap', 'bic_picture']
 
 # %% ../../nbs/07o_mixtures.ipynb #b938e653
 import math
@@ -97,7 +97,7 @@ def _second(move: Mapping[str, Any], number: int, rows: np.ndarray, labels: np.n
 
 def regrouped(
     clusters: np.ndarray,                   # [n] as found, −1: in none
-    moves: Sequence[Mapping[str, Any]],     # {"do": "merge", "groups": [0, 3]}, {"do": "split", "group": 2, "by": "coin"}
+    moves: Sequence[Mapping[str, Any]],     # as in the cell below
     labels: np.ndarray | None = None,       # [n] for splits by "largest class"
     halves: np.ndarray | None = None,       # [n] 0 or 1, for splits by "rows"
 ) -> Grouping:
@@ -120,7 +120,7 @@ def regrouped(
         done += 1
     return Grouping(group, dict(sorted(names.items())), done)
 
-
+# %% ../../nbs/07o_mixtures.ipynb #a1a808d7
 def _split(group: np.ndarray, names: dict[int, str], move: Mapping[str, Any], number: int, rows: np.ndarray,
            clusters: np.ndarray, labels: Any, halves: Any, new: int) -> int:
     "Split the group of `rows` in place; how many new ones there are."
@@ -263,13 +263,17 @@ class TableParts(OfImages):
         found = contingency(self.grouping(k).numbered(), labels)
         return np.pad(found, ((0, 0), (0, len(self.options["classes"]) - found.shape[1])))
 
+# %% ../../nbs/07o_mixtures.ipynb #6fa05176
+class TableStill(TableParts):
+    "The still picture of a `ClusterTable`."
+
     def sketch(self, figure: Picture, k: int) -> None:
         groups = self.grouping(k)
         if not groups.names: return figure.text(0.5, 0.5, "nothing has been recorded yet", ha="center")
         table, names = self.table(k), list(groups.names.values())
         order, share = by_class(table), table / np.maximum(table.sum(1, keepdims=True), 1)
         wide = 2 if self.pictures is not None else 1
-        axes = figure.panel(1, wide, 1, in_words(table), x="class", y="cluster")
+        axes = figure.panel(1, wide, 1, "Rows of each cluster and class", x="class", y="cluster")
         axes.imshow(share[order], cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         few = table.size <= 150
         for (row, c), n in np.ndenumerate(table[order]):
@@ -277,11 +281,9 @@ class TableParts(OfImages):
                                     color="w" if share[order][row, c] > 0.5 else "k")
         classes = [text[:12].replace("$", r"\$") for text in self.options["classes"]]
         turn = {"rotation": 40, "ha": "right"} if max(map(len, classes), default=0) > 3 else {}
-        axes.set_xticks(range(len(classes)) if len(classes) <= 30 else [])
-        if len(classes) <= 30: axes.set_xticklabels(classes, fontsize=6, **turn)
-        axes.set_yticks(range(len(names)) if len(names) <= 30 else [])
-        if len(names) <= 30: axes.set_yticklabels([names[i] for i in order], fontsize=7)
-        axes.set_title(in_words(table), fontsize=7)
+        axes.set_xticks(*((range(len(classes)), classes) if len(classes) <= 30 else ([],)), fontsize=6, **turn)
+        axes.set_yticks(*((range(len(names)), [names[i] for i in order]) if len(names) <= 30 else ([],)), fontsize=7)
+        figure.suptitle(in_words(table), fontsize=7)
         if wide == 2: self._faces(figure, groups, order, k)
 
     def _faces(self, figure: Picture, groups: Grouping, order: np.ndarray, k: int) -> None:
@@ -290,14 +292,16 @@ class TableParts(OfImages):
         numbered, names = groups.numbered(), list(groups.names.values())
         axes = figure.panel(1, 2, 2, "Most and least typical" if scores is not None else "Some of each")
         side = pixels(self.pictures, [0], 32).shape[2:]
-        sheet = np.full((min(len(names), 12) * side[0], 9 * side[1], 3), 255, np.uint8)
+        gap = max(1, side[0] // 8)
+        tall, wide = side[0] + gap, side[1] + gap
+        sheet = np.full((min(len(names), 12) * tall, 9 * wide, 3), 255, np.uint8)
         for at, g in enumerate(order[:12]):
             for column_, row in ends_of(np.flatnonzero(numbered == g), scores, 4):
                 image = np.broadcast_to(pixels(self.pictures, [row], 32)[0], (3, *side)).transpose(1, 2, 0)
-                sheet[at * side[0]:][:side[0], column_ * side[1]:][:, :side[1]] = image
+                sheet[at * tall:][:side[0], column_ * wide:][:, :side[1]] = image
         axes.imshow(sheet, interpolation="nearest", aspect="equal")
         axes.set_xticks([])
-        axes.set_yticks([(at + 0.5) * side[0] for at in range(len(order[:12]))])
+        axes.set_yticks([at * tall + side[0] / 2 for at in range(len(order[:12]))])
         axes.set_yticklabels([names[g] for g in order[:12]], fontsize=7)
 
 # %% ../../nbs/07o_mixtures.ipynb #08184100
@@ -332,7 +336,7 @@ def ends_of(
     return [*enumerate(first.tolist()), *((2 * count - i, row) for i, row in enumerate(last[::-1].tolist()))]
 
 # %% ../../nbs/07o_mixtures.ipynb #c82557cc
-class ClusterTable(TableParts, View):
+class ClusterTable(TableStill, View):
     "Clusters against classes: counts, NMI and ARI while clusters are merged or split, typical images of each."
 
     moves = traitlets.List().tag(sync=True)
@@ -440,7 +444,7 @@ def fitters(
     if not found: raise ValueError("no mixture: the dict is empty")
     return found
 
-
+# %% ../../nbs/07o_mixtures.ipynb #38887570
 class FitShown(NamedTuple):
     "A mixture as the map shows it."
     mixture: Mixture
@@ -466,6 +470,17 @@ def seen_from(
                     plane.points(means), plane.covariances(covariances))
 
 # %% ../../nbs/07o_mixtures.ipynb #068b5f15
+def _matrix(x: torch.Tensor, count: int | None = None) -> torch.Tensor:
+    "Finite rows [n, D] in host memory, or an error."
+    if x.ndim != 2 or 0 in x.shape or (count is not None and len(x) != count):
+        raise ValueError(f"rows must be [{count or 'n'}, D], got {list(x.shape)}")
+    x = x if x.is_floating_point() and x.dtype not in (torch.float16, torch.bfloat16) else x.float()
+    if not x.isfinite().all():
+        bad = int((~x.isfinite().all(1)).nonzero()[0, 0])
+        raise ValueError(f"row {bad} is not finite; leave such rows out: x[x.isfinite().all(1)]")
+    return x
+
+
 COLOURS = ("cluster", "−log p", "undecided")      # beside the class and the columns
 
 
@@ -519,6 +534,10 @@ class MapParts(OfImages):
                 "weights": packed(host(made.weights), "float32"), "likelihood": float(-fit.score.mean()),
                 "bic": made.bic if made.rows else None, "iterations": made.iterations, "converged": made.converged}
 
+# %% ../../nbs/07o_mixtures.ipynb #63c4f4c4
+class MapStill(MapParts):
+    "The still picture of a `MixtureMap`."
+
     def kinds(self) -> dict[str, np.ndarray]:
         "Columns with categories: what the clusters are compared with."
         return {c["name"]: np.frombuffer(c["values"]["bytes"], np.int32) for c in self.options["columns"]
@@ -563,21 +582,10 @@ class MapParts(OfImages):
             values = numbers[what] if given is None else np.frombuffer(given["values"]["bytes"], np.float32)
             axes.scatter(*points.T, size, values, vmin=np.nanquantile(values, 0.01), vmax=np.nanquantile(values, 0.99))
         else:
-            axes.scatter(*points.T, size, [self.options["clusterColours"][c] for c in fit.clusters])
+            axes.scatter(*points.T, size, [self.options["clusterColours"][c % 256] for c in fit.clusters])
 
-
-def _matrix(x: torch.Tensor, count: int | None = None) -> torch.Tensor:
-    "Finite rows [n, D] in host memory, or an error."
-    if x.ndim != 2 or 0 in x.shape or (count is not None and len(x) != count):
-        raise ValueError(f"rows must be [{count or 'n'}, D], got {list(x.shape)}")
-    x = x if x.is_floating_point() and x.dtype not in (torch.float16, torch.bfloat16) else x.float()
-    if not x.isfinite().all():
-        bad = int((~x.isfinite().all(1)).nonzero()[0, 0])
-        raise ValueError(f"row {bad} is not finite; leave such rows out: x[x.isfinite().all(1)]")
-    return x
-
-# %% ../../nbs/07o_mixtures.ipynb #63c4f4c4
-class MixtureMap(MapParts, View):
+# %% ../../nbs/07o_mixtures.ipynb #81a2e0c8
+class MixtureMap(MapStill, View):
     "Rows in the plane of their main directions, with the components of a mixture as ellipses."
 
     def __init__(
@@ -609,10 +617,10 @@ class MixtureMap(MapParts, View):
         if components is None and self.labels is not None: components = len(np.unique(self.labels[self.labels >= 0]))
         self._fitted, self._points = {}, {}
         self.fitters = fitters(mixture, components or None, ridge, seed, restarts or (10 if history is None else 3))
-        super().__init__(history, **self._options(names, columns or {}, colour, radius, height, components))
+        super().__init__(history, **self._options(names, columns or {}, colour, radius, height))
 
-    def _options(self, names: list[str], columns: Mapping[str, Any], colour: str | None, radius: float, height: int,
-                 components: int | None) -> dict[str, Any]:
+    def _options(self, names: list[str], columns: Mapping[str, Any], colour: str | None, radius: float,
+                 height: int) -> dict[str, Any]:
         labelled = [] if self.labels is None else [column("class", self.labels, names)]
         listed = labelled + [column(str(what), values) for what, values in columns.items()]
         listed = [c for c in listed if c["kind"] != "text"]
@@ -620,10 +628,9 @@ class MixtureMap(MapParts, View):
         if colour is not None and colour not in offered:
             raise ValueError(f"cannot colour by {colour!r}; expected one of {', '.join(offered)}")
         if not 0 < radius <= 5: raise ValueError(f"radius must lie in 0 … 5 standard deviations, got {radius}")
-        most = max([components or 1, *(len(m.means) for m in self.fitters.values() if isinstance(m, Mixture))])
         return {"kind": "map", "title": "Which rows make a cluster?", "columns": listed, "colour": colour or offered[0],
                 "colours": offered, "radius": float(radius), "height": height, "fits": list(self.fitters),
-                "clusterColours": class_colours(max(most, 64)), "names": names,
+                "clusterColours": class_colours(256), "names": names,
                 "pictured": 0 if self.pictures is None else len(self.pictures)}
 
 # %% ../../nbs/07o_mixtures.ipynb #28124a31

@@ -281,9 +281,8 @@ class TableView {
   }
 
   paint() {
-    const { stage: { ctx, ink, faint, width }, C, cw, ch, edge, head, counts } = this, G = this.rowsOf.length, largest = Math.max(1, ...counts);
+    const { stage: { ctx, ink, faint, width }, C, cw, ch, edge, head, counts } = this, G = this.rowsOf.length, largest = counts.reduce((a, b) => Math.max(a, b), 1);
     const column = Array.from({ length: C }, (_, c) => this.rowsOf.reduce((sum, _, g) => sum + counts[g * C + c], 0)), most = Math.max(1, ...this.rowsOf.map((r) => r.length));
-    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     ctx.textBaseline = "middle";
     this.sequence.forEach((g, at) => {
       const y = head + at * ch, id = this.now.ids[g];
@@ -675,10 +674,13 @@ class MapView {
       ctx.setLineDash(now.sizes[k] ? [] : [4, 3]);
       ctx.stroke();
       ctx.setLineDash([]);
+    }
+    ctx.textAlign = "center"; ctx.textBaseline = "middle"; ctx.lineWidth = 2;
+    for (let k = 0; k < now.count; k++) {
+      const [x, y] = this.px(now.means[2 * k], now.means[2 * k + 1]);
       ctx.fillStyle = paper; ctx.beginPath(); ctx.arc(x, y, 8, 0, 7); ctx.fill();
-      ctx.strokeStyle = mine; ctx.lineWidth = 2; ctx.stroke();
-      ctx.fillStyle = ink; ctx.textAlign = "center"; ctx.textBaseline = "middle";
-      ctx.fillText(String(k), x, y + 0.5);
+      ctx.strokeStyle = options.clusterColours[k % options.clusterColours.length]; ctx.stroke();
+      ctx.fillStyle = ink; ctx.fillText(String(k), x, y + 0.5);
     }
   }
 
