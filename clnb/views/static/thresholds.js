@@ -167,7 +167,8 @@ class ThresholdView {
     this.slide.querySelector("output").remove();
     this.slide.querySelector("input").style.width = "200px";
     this.exact = make("input", { type: "number", step: "any", "aria-label": "threshold as a number", style: { width: "7.5em", font: "inherit", color: "inherit", background: "transparent", border: "1px solid var(--clnb-line)" },
-      onchange: () => (this.exact.value.trim() !== "" ? this.setThreshold(+this.exact.value) : this.stage.redraw()) });
+      onchange: () => this.typed() });
+    this.exact.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); event.stopPropagation(); this.typed(); } });
     this.rules = group("rules for the threshold");
     this.ruleButtons = Object.fromEntries(Object.entries(RULES).map(([rule, text]) => [rule, make("button", { type: "button", "data-rule": rule, onclick: () => this.follow(rule) }, text)]));
     this.rules.append(...Object.values(this.ruleButtons));
@@ -176,6 +177,12 @@ class ThresholdView {
     this.heights = dropdown("bars", ["share of the class", "count"], "share of the class", (how) => this.write({ shares: how !== "count" }));
     this.stretch = checkbox("stretch both ends", false, (on) => this.write({ stretched: on }));
     stage.tools.append(this.chips, this.slide, this.exact, this.rules, this.price, this.heights, this.stretch);
+  }
+
+  typed() {
+    const typed = this.exact.value.trim() === "" ? NaN : +this.exact.value;
+    this.exact.known = undefined;
+    if (Number.isFinite(typed) && typed !== +this.t.toPrecision(6)) this.setThreshold(typed); else this.stage.redraw();
   }
 
   listen() {
@@ -275,7 +282,7 @@ class ThresholdView {
     Object.assign(input, { min: range[0], max: range[1], step: (range[1] - range[0]) / 1000 });
     if (document.activeElement !== input || Math.abs(+input.value - this.grow(this.t)) > (range[1] - range[0]) / 900) input.value = this.grow(this.t);
     input.setAttribute("aria-valuetext", plain(this.t));
-    if (document.activeElement !== exact || +exact.value !== this.t) exact.value = +this.t.toPrecision(6);
+    if (exact.known !== this.t) { exact.value = +this.t.toPrecision(6); exact.known = this.t; }      // what is being typed stays
     if (price.known !== this.cost) { price.write(this.cost); price.known = this.cost; }
     price.querySelector("input").setAttribute("aria-valuetext", alarms(this.cost));
     const on = this.now.validation ? "chosen on the validation cases" : "chosen on the cases that are shown";
@@ -373,7 +380,7 @@ class ThresholdView {
     ctx.font = "600 11px system-ui, sans-serif";
     for (const [name, colour, y, base] of [[positive, POSITIVE, panel.top + 2, "top"], [negative, NEGATIVE, panel.bottom - 2, "bottom"]]) {
       ctx.textBaseline = base; ctx.textAlign = "left"; ctx.lineWidth = 3; ctx.strokeStyle = paper;
-      const text = cut(ctx, name, (panel.right - panel.left) / 2), left = panel.right - 2 - ctx.measureText(text).width;
+      const text = cut(ctx, name, (panel.right - panel.left) / 2), left = base === "top" ? panel.left + 19 : panel.right - 2 - ctx.measureText(text).width;
       ctx.strokeText(text, left, y);
       ctx.fillStyle = ink;
       ctx.fillText(text, left, y);
@@ -462,7 +469,7 @@ class ThresholdView {
     const words = { tp: "found", fn: "missed", fp: "false alarms", tn: "left alone" };
     this.cellButtons = Object.fromEntries(CELLS.map((cell, k) => [cell, make("button", { type: "button", "data-cell": cell, title: `select them; the selection follows the threshold (${k + 1})`,
       style: { minWidth: "8.5em", padding: "4px 8px", textAlign: "left" }, onclick: () => this.toggle(cell) })]));
-    for (const [cell, button] of Object.entries(this.cellButtons)) button.append(make("b", {}), make("div", {}, words[cell]), make("div", { className: "clnb-picked" }));
+    for (const [cell, button] of Object.entries(this.cellButtons)) button.append(make("b", {}), make("div", {}, words[cell]), make("div", { className: "clnb-picked", style: { minHeight: "1.3em" } }));
     const row = (name, ...cells) => make("tr", {}, head(name, "row"), ...cells.map((cell) => make("td", {}, this.cellButtons[cell])));
     this.table.replaceChildren(make("thead", {}, make("tr", {}, head("true ↓  predicted →", "col"), head(positive, "col"), head(negative, "col"))),
       make("tbody", {}, row(positive, "tp", "fn"), row(negative, "fp", "tn")));
