@@ -36,6 +36,7 @@ from clnb.views import (
     SettingSlider,
     Spectrum,
     SpectrumSweep,
+    Sphere,
     Thresholds,
     TwoLayerPlayground,
     View,
@@ -211,6 +212,11 @@ def thresholds():
     return Thresholds({"one": odds, NASTY: odds ** 2}, (labels == 0).astype(int), images, CLASSES[:2])
 
 
+def sphere():
+    x, labels, images, _ = material()
+    return Sphere({"z": x, NASTY: x ** 3}, labels, images, CLASSES, {NASTY: np.arange(float(N))})
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -220,7 +226,8 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "NegativeWeights": NegativeWeights, "Rewind": rewind, "SubsetBar": named, "Explorer": explorer,
          "Compare": compare, "Heatmaps": heat, "SelectionProbe": probe, "SpectrumSweep": swept,
          "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks,
-         "SettingSlider": settings, "MixtureMap": mixture, "ClusterTable": clusters, "Thresholds": thresholds}
+         "SettingSlider": settings, "MixtureMap": mixture, "ClusterTable": clusters, "Thresholds": thresholds,
+         "Sphere": sphere}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 

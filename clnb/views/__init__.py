@@ -6,7 +6,7 @@
 __all__ = ['AugmentationPlayground', 'Board', 'Circle', 'ClassTable', 'ClusterTable', 'CollapseMonitor', 'Compare', 'Confusion',
            'Controls', 'Curves', 'Embedding', 'Explorer', 'Gallery', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView',
            'LogitMatrix', 'Masks', 'MixtureMap', 'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Selection',
-           'SelectionProbe', 'SettingSlider', 'Spectrum', 'SpectrumSweep', 'SubsetBar', 'Thresholds',
+           'SelectionProbe', 'SettingSlider', 'Spectrum', 'SpectrumSweep', 'Sphere', 'SubsetBar', 'Thresholds',
            'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
@@ -31,6 +31,7 @@ from .playgrounds import Circle, NegativeWeights
 from .rewind import Rewind
 from .selection import SelectionProbe
 from .settings import SettingSlider
+from .sphere import Sphere
 from .sweep import SpectrumSweep
 from .thresholds import Thresholds
 from .toys import AugmentationPlayground, TwoLayerPlayground
@@ -39,5 +40,5 @@ from .toys import AugmentationPlayground, TwoLayerPlayground
 _all_ = ["AugmentationPlayground", "Board", "Circle", "ClassTable", "ClusterTable", "CollapseMonitor", "Compare",
          "Confusion", "Controls", "Curves", "Embedding", "Explorer", "Gallery", "Heatmaps", "Hierarchy", "ImageGrid",
          "LiveView", "LogitMatrix", "Masks", "MixtureMap", "NegativeWeights", "Neighbours", "Painter", "Rewind",
-         "Selection", "SelectionProbe", "SettingSlider", "Spectrum", "SpectrumSweep", "SubsetBar", "Thresholds",
-         "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
+         "Selection", "SelectionProbe", "SettingSlider", "Spectrum", "SpectrumSweep", "Sphere", "SubsetBar",
+         "Thresholds", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
