@@ -188,7 +188,8 @@ class TableView {
 
   /** Groups, table, sizes and the order in which they are shown. */
   count() {
-    const before = this.now?.ids[this.sequence?.[this.cursor.g]], { C } = this;
+    const before = this.goTo ?? this.now?.ids[this.sequence?.[this.cursor.g]], { C } = this;
+    this.goTo = undefined;
     this.now = this.state(this.moves);
     const G = this.now.ids.length;
     this.counts = this.tableOf(this.now);
@@ -459,8 +460,12 @@ class TableView {
     this.stage.redraw();
   }
   apply(move) {
-    if (this.state([...this.moves, move]).done.length > this.now.done.length) this.moves = [...this.moves, move];
-    else this.whisper(this.preview.textContent);
+    const words = this.preview.textContent;
+    if (this.state([...this.moves, move]).done.length > this.now.done.length) {
+      this.goTo = move.group ?? move.groups[0];       // the cursor goes to what was made
+      this.moves = [...this.moves, move];
+    }
+    this.whisper(words);
   }
   merge() { if (this.now && this.marked.size > 1) this.apply({ do: "merge", groups: [...this.marked].sort((a, b) => a - b) }); }
   split() { const group = this.now ? this.target() : null; if (group != null) this.apply({ do: "split", group, by: this.how }); }
