@@ -294,14 +294,14 @@ class ThresholdState(View):
 class ThresholdFrames(OfSeries, ThresholdState):
     "What the page gets of the scores."
 
-    name, size = "thresholds", (10.4, 3.2)
+    name, size = "thresholds", (9.6, 3.0)
     carries = 20_000        # images that a page takes along, at most
 
     def read(self, k: int) -> dict[str, np.ndarray]:
         "The scores of every model at position `k`."
         if self.history is None: return self.scores
         if self.series not in self.history.names(): return {}
-        return {self.series: one_score(self.series, self.history[self.series].frame(k), len(self.labels))}
+        return {"the model": one_score(self.series, self.history[self.series].frame(k), len(self.labels))}
 
     def take(self, scores: Mapping[str, np.ndarray]) -> None:
         "Sort the scores; a model that is new gets its first threshold."
@@ -469,7 +469,7 @@ class Thresholds(ThresholdStill):
         return {str(name): one_score(str(name), values, rows) for name, values in given.items()}
 
     def _first_thresholds(self, threshold: Any, later: bool) -> dict[str, float]:
-        names = [self.series] if later else list(self.scores)
+        names = ["the model"] if later else list(self.scores)
         made = {} if threshold is None else threshold
         if not isinstance(made, Mapping): made = dict.fromkeys(names, made)
         for name, value in made.items():

@@ -19,6 +19,8 @@ const percent = (v) => (Number.isFinite(v) ? `${(100 * v).toFixed(1)} %` : "–"
 const plain = (v) => minus(String(+v.toPrecision(4)));
 const alarms = (v) => `${plain(v)} false alarm${plain(v) === "1" ? "" : "s"}`;
 
+const same = (a, b) => a.length === b.length && a.every((v, i) => v === b[i]);
+
 /** The next number of double precision above v. */
 function above(v) {
   if (v === 0) return Number.MIN_VALUE;
@@ -190,7 +192,7 @@ class ThresholdView {
     for (const name of ["cost", "shares", "stretched"]) stage.listen(`change:${name}`, () => stage.redraw());
     for (const name of ["model", "thresholds", "cell"]) stage.listen(`change:${name}`, () => { this.own = undefined; stage.redraw(); });
     stage.listen("change:selected", () => {         // a selection made elsewhere is no longer that of a cell
-      if (this.cell && this.own !== undefined && String(stage.selection) !== this.own) this.write({ cell: "" });
+      if (this.cell && this.own !== undefined && !same(stage.selection, this.own)) this.write({ cell: "" });
     });
     canvas.addEventListener("pointerdown", (event) => {
       const panel = this.under(event);
@@ -364,7 +366,9 @@ class ThresholdView {
     if (!chosen.count) return;
     ctx.save();
     ctx.beginPath();
-    for (const row of now.order) if (mask[row]) { const x = panel.px(this.grow(now.scores[row])), y = panel.py(0); ctx.moveTo(x, y); ctx.lineTo(x, now.labels[row] ? y - 14 : y + 14); }
+    const seen = new Set(), y = panel.py(0);        // one mark for each half pixel
+    for (const row of now.order) if (mask[row]) seen.add(2 * Math.round(2 * panel.px(this.grow(now.scores[row]))) + now.labels[row]);
+    for (const place of seen) { const x = Math.floor(place / 2) / 2; ctx.moveTo(x, y); ctx.lineTo(x, place % 2 ? y - 14 : y + 14); }
     for (const [style, width] of [[ink, 3.5], [PICKED, 2]]) { ctx.strokeStyle = style; ctx.lineWidth = width; ctx.stroke(); }
     ctx.restore();
   }
@@ -516,10 +520,9 @@ class ThresholdView {
     const key = `${this.cell}|${this.m}|${this.t}|${this.frame.number}`;
     if (key === this.selectedFor && this.own !== undefined) return;
     this.selectedFor = key;
-    const rows = this.now.rows(this.cell, this.t);
-    this.own = String(Uint32Array.from(rows));
-    if (String(this.stage.selection) === this.own) return;
-    this.stage.select(rows);
+    this.own = this.now.rows(this.cell, this.t);
+    if (same(this.stage.selection, this.own)) return;
+    this.stage.select(this.own);
     this.chosen.of(this.labels.length);
   }
 
