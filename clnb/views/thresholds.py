@@ -40,7 +40,7 @@ def two_classes(
                          "of several classes ask for one, e.g. labels == 2")
     return numbers, said if names is not None else ["negatives", "positives"]
 
-
+# %% ../../nbs/07r_thresholds.ipynb #fd3c74a2
 def one_score(
     name: str,      # how messages call the model
     values: Any,    # [n] numbers, larger: more likely positive; or [n, 2] of both classes
@@ -68,7 +68,7 @@ class Cells(NamedTuple):
     fn: int     # missed
     tn: int     # left alone
 
-
+# %% ../../nbs/07r_thresholds.ipynb #96a14936
 class Ranked(NamedTuple):
     "Cases in the order of their scores."
     scores: np.ndarray      # float64 [T] every score once, falling
@@ -151,7 +151,7 @@ def wilson(
     half = (z / wide) * math.sqrt((share * (1 - share)) / whole + z * z / (4 * whole * whole))
     return (0.0 if part == 0 else middle - half), (1.0 if part == whole else middle + half)
 
-
+# %% ../../nbs/07r_thresholds.ipynb #5a76f431
 def auc_interval(
     positive: np.ndarray,   # [P] scores
     negative: np.ndarray,   # [N]
@@ -353,7 +353,7 @@ def log_odds(
     p = np.clip(p, 1e-6, 1 - 1e-6)
     return np.log(p / (1 - p))
 
-
+# %% ../../nbs/07r_thresholds.ipynb #663d8dbb
 class ThresholdStill(ThresholdFrames):
     "The still picture of `Thresholds`."
 
