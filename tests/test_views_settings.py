@@ -243,7 +243,8 @@ def test_words_name_everything():
     view = SettingSlider(rows_of())
     said = view.words.in_words(0, [2])
     reading = view.words
-    assert said.startswith("NMI at confounding 1: plain 0.499 [0.4") and "mask 0.9" in said and "more than plain" in said
+    assert said.startswith("NMI at confounding 1: plain 0.499 [0.4")
+    assert "mask 0.9" in said and "more than plain" in said
     assert interval_text(reading.mean(0, 1, [2]), 3) in said and said.count("(5 seeds)") == 3
     assert "plain" not in view.words.in_words(0, [2], other=1, hidden=[0])
     assert "no run" in Words(runs_of(rows_of()[:20], "confounding")).in_words(0, [1])
