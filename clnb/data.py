@@ -36,6 +36,7 @@ import os
 import pickle
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -147,7 +148,7 @@ def checked_names(
     if not all(isinstance(name, str) for name in names):
         raise wrong(field, f"{next(name for name in names if not isinstance(name, str))!r}", "names that are strings",
                     "[str(n) for n in …]")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise wrong(field, f"{twice[0]!r} more than once", "a different name for every class")
     return names
@@ -1240,7 +1241,7 @@ def shadow(
     reach: Tensor,      # [N] pixels
 ) -> Tensor:            # [N, H, W] in 0…1
     "How much of the ground is in the shadow of what covers it: the mean of three copies that lie ever further away."
-    count, size = cover.shape[:2]
+    size = cover.shape[1]
     line, total = torch.arange(size), torch.zeros_like(cover)
     for part in (1 / 3, 2 / 3, 1.0):
         step = (light * (reach * part)[:, None]).round().long()
@@ -1291,21 +1292,19 @@ def ground_plants(
     rng: torch.Generator,
 ) -> tuple[Strokes, Strokes]:
     "Straw and weeds: up to ten pieces and six plants a picture; weeds stand beside the crop or under its edge."
-    count = len(radius)
-    u = torch.rand(16, count, 8, generator=rng, dtype=torch.float64)
+    u = torch.rand(16, len(radius), 6, generator=rng, dtype=torch.float64)
+    leaf = torch.rand(16, len(radius), 17, 3, generator=rng, dtype=torch.float64)
     slot = torch.arange(16)[:, None]
     piece, picture = ((slot < 10) & scene.straw & (slot < 3 + 8 * u[0, :, 0])).nonzero().T
-    v = u[piece, picture]
-    leaf = torch.rand(len(v), 17, 3, generator=rng, dtype=torch.float64)
+    v, one = u[piece, picture], leaf[piece, picture]
     long = (0.15 + 0.3 * v[:, 3]) * size
-    straw = leaves_of([STRAW], torch.zeros_like(piece), picture, v[:, 1:3] * size, long, v[:, 4], leaf)
+    straw = leaves_of([STRAW], torch.zeros_like(piece), picture, v[:, 1:3] * size, long, v[:, 4], one)
     piece, picture = ((slot >= 10) & scene.weedy & (slot < 11 + 6 * u[10, :, 0])).nonzero().T
-    v = u[piece, picture]
-    leaf = torch.rand(len(v), 17, 3, generator=rng, dtype=torch.float64)
+    v, one = u[piece, picture], leaf[piece, picture]
     far = (radius[picture] * 0.8 + v[:, 1] * (0.62 * size - 0.8 * radius[picture]))[:, None]
     where = (at[picture] + heading(360 * v[:, 2]) * far).clamp(0.03 * size, 0.97 * size)
     kind = (v[:, 3] * len(WEEDS)).long()
-    return straw, leaves_of(WEEDS, kind, picture, where, (0.06 + 0.07 * v[:, 4]) * size, v[:, 5], leaf)
+    return straw, leaves_of(WEEDS, kind, picture, where, (0.06 + 0.07 * v[:, 4]) * size, v[:, 5], one)
 
 # %% ../nbs/01_data.ipynb #c2d55744
 def draw_crops(
@@ -1434,7 +1433,7 @@ def lesion_waves(
 ) -> Tensor:                    # [L, 8, 2]
     "Waves round the border: 1 and 3 make it lopsided, 2 long, 4 to 8 irregular."
     lopsided, ragged, one = signs["asymmetry"], signs["border"], torch.ones(len(u), dtype=torch.float64)
-    fine = [0.01 + much * ragged for much in (0.15, 0.15, 0.12, 0.11, 0.1)]
+    fine = [0.01 + much * ragged for much in (0.12, 0.12, 0.12, 0.11, 0.1)]
     sizes = [0.28 * lopsided, 0.16 * one, 0.02 + 0.16 * lopsided, *fine]
     return torch.stack(sizes, 1)[..., None] * (2 * u.view(-1, 8, 2) - 1)
 

@@ -936,7 +936,20 @@ def test_real_files(name):
         )
     if name == "plantvillage15":
         assert s.coarse_classes == tuple(names["species_names"].tolist())
+        species = torch.from_numpy(names["class_to_species"]).long()
+        for part in (s, test): assert species[part.labels].equal(part.coarse_labels) and part.groups is None
+    if name == "isic2017":
+        assert (len(s), len(load(name, "val", REAL)), len(test)) == (1995, 150, 600) and s.groups is None
+        for part, code in ((s, "train"), (test, "test")):
+            assert part.masks.equal(torch.from_numpy(names[f"mask_{code}"])) and part.masks.max() == 1
+            assert part.labels.equal(torch.from_numpy(names[f"y_{code}"]).long()) and (part.counts() > 0).all()
     if name == "peanut_patches":
+        for part, code in ((s, "train"), (test, "test")):
+            assert part.groups.equal(torch.from_numpy(names[f"image_{code}"]).long())      # the photograph
+            assert part.masks.equal(torch.from_numpy(names[f"mask_{code}"]))
+            plants = part.labels > 0
+            assert (part.masks[plants] == part.labels[plants][:, None, None]).flatten(1).any(1).all()
+        assert not torch.isin(s.groups, test.groups).any()
         a, b = s.split(0.8, 0.2)
         assert not set(a.groups.tolist()) & set(b.groups.tolist()) and abs(len(b) / len(s) - 0.2) < 0.01
         assert ((b.counts() / len(b) - s.counts() / len(s)).abs() < 0.025).all()
