@@ -395,7 +395,7 @@ class ThresholdStill(ThresholdFrames):
         axes.axvline(cut, color="0.2", lw=1.5)
         if odds:
             ticks = [p for p in (0.0001, 0.01, 0.1, 0.5, 0.9, 0.99) if low <= log_odds(np.float64(p)) <= high]
-            axes.set_xticks([float(log_odds(np.float64(p))) for p in ticks], [f"{p:g}" for p in ticks])
+            axes.set_xticks([float(log_odds(np.float64(p))) for p in ticks], [f"{p:g}" for p in ticks], fontsize=6)
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axes.legend(fontsize=6)
 
