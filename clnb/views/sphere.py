@@ -8,6 +8,7 @@ __all__ = ['TILT', 'MISSING', 'Sphered', 'unit_rows', 'class_weights', 'on_spher
 
 # %% ../../nbs/07q_sphere.ipynb #b205861b
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -296,7 +297,8 @@ class SphereStill(SphereFrames):
         step = steps[k] if steps else None
         col = next((c for c in self.columns if c["name"] == self.options["colour_by"]), (self.columns or [None])[0])
         for s, space in enumerate(self.spaces):
-            title = f"{space.name}\n{self.in_words(s, step)}".strip().replace("$", r"\$").replace(", ", ",\n", 1)
+            said = textwrap.fill(self.in_words(s, step), 46)
+            title = f"{space.name}\n{said}".strip().replace("$", r"\$")
             axes = figure.panel(1, len(self.spaces), s + 1)
             axes.set_title(title, fontsize=7)
             axes.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), xticks=[], yticks=[])
