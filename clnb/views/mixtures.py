@@ -61,11 +61,11 @@ def agreement(
     n, rows, columns = t.sum(), t.sum(1), t.sum(0)
     clusters, classes = _entropy(rows / n), _entropy(columns / n)
     shared = max(clusters + classes - _entropy(t / n), 0.0)
-    nmi = 1.0 if t.size == 1 else 0.0 if min(t.shape) == 1 else min(2 * shared / (clusters + classes), 1.0)
+    shares = 1.0 if t.size == 1 else 0.0 if min(t.shape) == 1 else min(2 * shared / (clusters + classes), 1.0)
     both, one, other, every = (float((x * (x - 1) / 2).sum()) for x in (t, rows, columns, n))
     expected, best = one * other / max(every, 1.0), (one + other) / 2
-    ari = 1.0 if best == expected else (both - expected) / (best - expected)
-    return Agreement(nmi, ari, float(t.max(1).sum() / n), shared, classes, clusters)
+    pairs = 1.0 if best == expected else (both - expected) / (best - expected)
+    return Agreement(shares, pairs, float(t.max(1).sum() / n), shared, classes, clusters)
 
 # %% ../../nbs/07o_mixtures.ipynb #239daeed
 SPLITS = ("rows", "largest class", "coin")
