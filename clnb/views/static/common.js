@@ -125,7 +125,10 @@ class Stage {
     this.body.append(this.canvas);
     this.root.append(make("header", {}, this.title, this.note), this.tools, this.body, this.timeline, this.help, this.tip);
     el.append(this.root);
-    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.root.addEventListener("keydown", (event) => {
+      this.key(event);
+      if (event.target.type === "range") event.stopPropagation();     // JupyterLab would take the arrows from a slider
+    });
     this.listen("msg:custom", (reply, buffers) => this.answered(reply, buffers));
   }
 

@@ -84,7 +84,6 @@ class SettingView {
     canvas.addEventListener("pointermove", (event) => this.hover(event));
     canvas.addEventListener("pointerleave", () => stage.showTip());
     canvas.addEventListener("click", (event) => { const k = this.nearest(event); if (k !== null) this.go(0, k); });
-    stage.root.addEventListener("keydown", (event) => { if (event.target.type === "range") event.stopPropagation(); });   // JupyterLab would take the arrows
     stage.keys = { ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1), ArrowUp: () => this.turn(-1), ArrowDown: () => this.turn(1),
       Home: () => this.go(this.moving, 0), End: () => this.go(this.moving, this.settings[this.moving].labels.length - 1),
       m: () => this.write({ metric: (this.metric + 1) % this.frame.metrics.length }),

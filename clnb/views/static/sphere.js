@@ -61,7 +61,6 @@ class SphereView {
     canvas.addEventListener("pointercancel", () => { this.held = this.box = null; stage.redraw(); });
     canvas.addEventListener("pointerleave", () => { if (!this.held) this.leave(); });
     canvas.addEventListener("wheel", (event) => { if (event.ctrlKey || document.activeElement === stage.root) { event.preventDefault(); this.scale(Math.exp(-event.deltaY / 500)); } }, { passive: false });
-    stage.root.addEventListener("keydown", (event) => { if (event.target.type === "range") event.stopPropagation(); });
     stage.keys = { ArrowLeft: () => this.turn(aboutY(-step)), ArrowRight: () => this.turn(aboutY(step)), ArrowUp: () => this.turn(aboutX(-step)), ArrowDown: () => this.turn(aboutX(step)),
       ",": () => this.turn(aboutZ(step)), ".": () => this.turn(aboutZ(-step)), "+": () => this.scale(1.15), "=": () => this.scale(1.15), "-": () => this.scale(1 / 1.15), 0: () => this.back(),
       n: () => this.walk(1), p: () => this.walk(-1), Enter: (event) => { if (this.cursor >= 0) pick(stage, [this.rows[this.cursor]], event); },
