@@ -4,7 +4,7 @@
 
 Rows of long clusters around random centres. scikit-learn gets one start (`n_init=1`, its k-means start), ours the ten
 that the protocol asks for: they compete on 20,000 rows. `gain` is our mean log-likelihood minus theirs, in nats: above
-0 means a better fit. Seconds, best of the turns, on the cores that torch has.
+0 means a better fit. Seconds of one fit each, on the cores that torch has.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Mixture:
 
     def joint(self, x: Tensor) -> Tensor:               # [N, K]
         "log π_k N(x; μ_k, Σ_k)."
-        x = _rows(x, self.means.shape[1]).to(self.means)
+        x = _finite(_rows(x, self.means.shape[1])).to(self.means)
         return _joint(x, self.weights[None], self.means[None], _roots(self.covariances[None]))[0]
 
     def log_prob(self, x: Tensor) -> Tensor:            # [N, D] -> [N]
@@ -89,6 +89,7 @@ class Mixture:
 
     def sample(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:   # [count, D], [count] components
         "Rows drawn from the mixture."
+        if count < 1: raise ValueError(f"count must be at least 1, got {count}")
         rng = generator_of(seed)
         which = torch.multinomial(self.weights.cpu().double(), count, replacement=True, generator=rng)
         noise = torch.randn(count, self.means.shape[1], generator=rng, dtype=torch.float64)
@@ -104,6 +105,12 @@ def _rows(x: Tensor, dim: int | None = None) -> Tensor:
     return x if x.is_floating_point() else x.float()
 
 
+def _finite(x: Tensor) -> Tensor:
+    if x.isfinite().all(): return x
+    bad = int((~x.isfinite().all(1)).nonzero()[0, 0])
+    raise ValueError(f"row {bad} is not finite: {x[bad, :4].tolist()} …; leave such rows out")
+
+
 class Roots(NamedTuple):
     "What a Gaussian needs of its covariance."
     inverse: Tensor     # [R, K, D, D] L⁻¹
@@ -111,6 +118,8 @@ class Roots(NamedTuple):
 
 
 def _roots(covariances: Tensor) -> Roots:   # [R, K, D, D]
+    if not covariances.isfinite().all():
+        raise ValueError("the rows are too large: their squares overflow; standardise them, or give them in float64")
     lower, failed = torch.linalg.cholesky_ex(covariances.double())
     if failed.any():
         raise ValueError("a component has become flat: its rows, perhaps equal ones, lie in fewer dimensions than D; "
@@ -187,10 +196,12 @@ def gaussian_mixture(
     iterations: int = 200,              # at most
     tolerance: float = 1e-4,            # of the mean log-likelihood, in nats; a start that gains less is at rest
     seed: int = 0,
-    starts: Tensor | None = None,       # [R, N] int64 first assignments, in place of k-means
+    starts: Tensor | None = None,       # [R, N] int64 first assignments in 0 … K - 1, in place of k-means
 ) -> Mixture:
     "Expectation–maximisation (Dempster, Laird & Rubin 1977) from many starts. `ValueError` for bad input."
-    x = _checked(x, components, covariance, ridge, restarts, iterations)
+    components, restarts, iterations = map(_whole, ("components", "restarts", "iterations"),
+                                           (components, restarts, iterations))
+    x = _checked(x, components, covariance, ridge, tolerance, starts)
     centre = x.double().mean(0)
     z = (x.double() - centre).to(x.dtype if x.dtype == torch.float64 else torch.float32)
     whole = starts is not None or len(z) <= SAMPLE
@@ -209,18 +220,23 @@ SAMPLE = 20_000     # rows on which the starts compete
 SMALL = 1e9         # multiplications of a pass below which several cores wait for each other more than they work
 
 
-def _checked(x: Tensor, components: int, kind: str, ridge: float, restarts: int, iterations: int) -> Tensor:
+def _whole(name: str, value: int) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 upward, got {value!r}")
+    return int(value)
+
+
+def _checked(x: Tensor, components: int, kind: str, ridge: float, tolerance: float, starts: Tensor | None) -> Tensor:
     x = _rows(x)
     if kind not in KINDS: raise ValueError(f"covariance is {kind!r}; expected one of {', '.join(KINDS)}")
-    for name, value in (("components", components), ("restarts", restarts), ("iterations", iterations)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number from 1 upward, got {value!r}")
     if components > len(x): raise ValueError(f"{components} components need as many rows, got {len(x)}")
-    if ridge < 0: raise ValueError(f"ridge must not be negative, got {ridge}")
-    if not x.isfinite().all():
-        bad = int((~x.isfinite().all(1)).nonzero()[0, 0])
-        raise ValueError(f"row {bad} is not finite: {x[bad, :4].tolist()} …; leave such rows out")
-    return x
+    for name, value in (("ridge", ridge), ("tolerance", tolerance)):
+        if not 0 <= value < math.inf: raise ValueError(f"{name} must be a number from 0 upward, got {value}")
+    if starts is not None and (starts.ndim != 2 or starts.shape[1] != len(x) or starts.is_floating_point()
+                               or starts.min() < 0 or starts.max() >= components):
+        raise ValueError(f"starts must be whole numbers in 0 … {components - 1} of shape [R, {len(x)}], "
+                         f"got {starts.dtype} {list(starts.shape)}")
+    return _finite(x)
 
 
 def _starts(z: Tensor, components: int, restarts: int, seed: int) -> Tensor:
@@ -285,4 +301,5 @@ def select_components(
     **options: object,              # of `gaussian_mixture`
 ) -> dict[int, Mixture]:            # by number of components; the best has the smallest `bic`
     "A mixture for each number of components."
+    if not len(candidates): raise ValueError("candidates is empty; give the numbers of components to try")
     return {k: gaussian_mixture(x, k, **options) for k in candidates}

@@ -134,7 +134,12 @@ def test_errors_say_what_to_do():
     for given, text in (({"components": 21}, "21 components need as many rows, got 20"),
                         ({"components": 0}, "components must be a whole number from 1 upward, got 0"),
                         ({"components": 2, "covariance": "round"}, "covariance is 'round'; expected one of full"),
-                        ({"components": 2, "ridge": -1.0}, "ridge must not be negative"),
+                        ({"components": 2.0}, "components must be a whole number from 1 upward, got 2.0"),
+                        ({"components": 2, "ridge": -1.0}, "ridge must be a number from 0 upward, got -1.0"),
+                        ({"components": 2, "ridge": math.nan}, "ridge must be a number from 0 upward, got nan"),
+                        ({"components": 2, "tolerance": math.nan}, "tolerance must be a number from 0 upward"),
+                        ({"components": 2, "starts": torch.full((1, 19), 1)}, r"of shape \[R, 20\], got .*19"),
+                        ({"components": 2, "starts": torch.full((1, 20), 2)}, r"in 0 … 1 of shape"),
                         ({"components": 2, "restarts": 0}, "restarts must be a whole number")):
         with pytest.raises(ValueError, match=text): gaussian_mixture(x, **given)
     with pytest.raises(ValueError, match="row 3 is not finite"):
@@ -143,3 +148,8 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="larger ridge"): gaussian_mixture(x[:1].repeat(8, 1), 2, ridge=0.0)
     with pytest.raises(ValueError, match=r"rows must be \[N, 4\], got \[20, 3\]"):
         gaussian_mixture(x, 2).log_prob(x[:, :3])
+    with pytest.raises(ValueError, match="row 0 is not finite"): gaussian_mixture(x, 2).assign(x * math.nan)
+    with pytest.raises(ValueError, match="the rows are too large"): gaussian_mixture(x.float() * 1e25, 2)
+    with pytest.raises(ValueError, match="candidates is empty"): select_components(x, [])
+    with pytest.raises(ValueError, match="count must be at least 1"): gaussian_mixture(x, 2).sample(0)
+    assert len(gaussian_mixture(x, np.int64(2)).weights) == 2
