@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MODES', 'as_images', 'mode_of', 'differences', 'span_of', 'contrast_share', 'Held', 'held_in', 'RunArrays',
            'CondensedRuns', 'CondensedFrames', 'ramp', 'blocks_across', 'tiled', 'CondensedStill', 'whole_bytes',
-           'CondensedFiles', 'Condensed']
+           'CondensedFiles', 'Condensed', 'Cosines', 'cosines_of', 'mean_cosines', 'GradientRuns', 'GradientPage',
+           'GradientSimilarity']
 
 # %% ../../nbs/07t_condensed.ipynb #534905b5
 import io
@@ -481,3 +482,184 @@ class Condensed(CondensedFiles):
         super().__init__(histories, title=str(title), height=int(height), classes=self.classes, modes=MODES,
                          runs=[held.name for held in self.held], mode=mode)
         self.mode = mode
+
+# %% ../../nbs/07t_condensed.ipynb #674899ef
+class Cosines(NamedTuple):
+    "Cosines between class gradients on synthetic and on real images."
+    pairs: np.ndarray           # float32 [layers, C, C]: row synthetic, column real
+    sums: np.ndarray | None     # float32 [layers]: of the sums over classes
+
+
+def cosines_of(
+    values: Any,                        # [layers, C, C] or [C, C]; with one row and column more: the sums over classes
+    count: int | None = None,           # C, where it is known
+    sums: Any = None,                   # [layers], where they were recorded apart
+    name: str = "",                     # of the run, for the message
+) -> Cosines:
+    "Cosines as they are drawn; NaN where a gradient is zero. Raises `ValueError` for what cannot be cosines."
+    x, of = host(values), f" of {name!r}" if name else ""
+    x = x[None] if x.ndim == 2 else x
+    if x.ndim != 3 or x.shape[1] != x.shape[2] or not x.size or x.dtype.kind not in "biuf":
+        raise ValueError(f"similarities{of} are cosines [layers, C, C] between C classes; "
+                         f"got {x.dtype} {list(x.shape)}")
+    if (most := np.nanmax(np.abs(x), initial=0)) > 1.001:
+        raise ValueError(f"similarities{of} are cosines, between −1 and 1; got magnitudes up to {most:.4g}. "
+                         "Divide the products by the norms of both gradients")
+    if count is not None and len(x[0]) == count + 1: x, sums = x[:, :count, :count], x[:, count, count]
+    if count is not None and x.shape[1] != count:
+        raise ValueError(f"{count} names for {x.shape[1]} classes{of}; give one name a class, in their order")
+    sums = None if sums is None else np.asarray(host(sums), np.float32).reshape(-1)
+    if sums is not None and len(sums) != len(x):
+        raise ValueError(f"{len(sums)} sums over classes{of} for {len(x)} layers; record one a layer")
+    return Cosines(x.astype(np.float32), sums)
+
+
+def mean_cosines(
+    pairs: np.ndarray,      # [C, C]
+) -> tuple[float, float]:   # NaN where there is none
+    "Mean cosine of a class with itself, and of a class with the others."
+    own = np.eye(len(pairs), dtype=bool)
+    both = [pairs[mask][np.isfinite(pairs[mask])] for mask in (own, ~own)]
+    return tuple(float(part.mean()) if len(part) else math.nan for part in both)
+
+# %% ../../nbs/07t_condensed.ipynb #467452cc
+class GradientRuns(RunArrays):
+    "The cosines behind a `GradientSimilarity`."
+
+    name, size = "gradients", (6.4, 4.6)
+    layer = traitlets.Int(0).tag(sync=True)         # the layer whose classes are shown against each other
+
+    def cosines_at(self, r: int, step: int | None) -> Cosines | None:
+        "The cosines of a run at a step."
+        at, x = self.array_at(r, step)
+        if x is None: return None
+        sums = self.number_at(r, f"{self.found(r).name}.sum", at) if at is not None else None
+        found = cosines_of(x, len(self.classes) or None, None if sums is None else sums[1], self.held[r].name)
+        if self.layers and len(self.layers) != len(found.pairs):
+            raise ValueError(f"{len(self.layers)} names for {len(found.pairs)} layers of {self.held[r].name!r}; "
+                             "give one name a layer, in their order")
+        return found
+
+    def matching_at(self, r: int, step: int | None, layers: int) -> np.ndarray | None:
+        "The loss of every layer, where it was recorded for as many layers."
+        known = self.number_at(r, "matching", step)
+        values = None if known is None else np.asarray(known[1], np.float32).reshape(-1)
+        return values if values is not None and len(values) == layers else None
+
+    def class_name(self, c: int) -> str: return self.classes[c] if self.classes else f"class {c}"
+
+    def layer_name(self, k: int, of: int) -> str:
+        return self.layers[k] if self.layers else "all layers" if of == 1 else f"layer {k}"
+
+    def in_words(self, r: int, step: int | None = None, layer: int | None = None) -> str:
+        "What the cosines of a run say of a layer."
+        found = self.cosines_at(r, step)
+        if found is None: return "nothing recorded yet"
+        k = min(max(self.layer if layer is None else layer, 0), len(found.pairs) - 1)
+        known = [*zip(("own class", "another class"), mean_cosines(found.pairs[k]), strict=True)]
+        if found.sums is not None: known.append(("sum over classes", float(found.sums[k])))
+        parts = [f"{what} {value:.2f}".replace("-", "−") for what, value in known if math.isfinite(value)]
+        if found.sums is None: parts.append("sum over classes not recorded")
+        if missing := int(np.isnan(found.pairs[k]).sum()): parts.append(f"{missing} without a gradient")
+        loss = self.matching_at(r, step, len(found.pairs))
+        if loss is not None: parts.append(f"matching loss {loss[k]:.4g}")
+        return f"{self.layer_name(k, len(found.pairs))}: " + ", ".join(parts)
+
+# %% ../../nbs/07t_condensed.ipynb #bad31b93
+class GradientPage(GradientRuns):
+    "What the page gets of the cosines, and the still picture."
+
+    def picture(self, k: int) -> dict[str, Any]:
+        step = self.step_of(k)
+        runs = [self._part(r, step) for r in range(len(self.held))]
+        if all(run["pairs"] is None for run in runs): return {"runs": [], "note": self.waiting()}
+        shapes = {run["name"]: tuple(run["pairs"]["shape"]) for run in runs if run["pairs"]}
+        if len(set(shapes.values())) > 1:
+            raise ValueError("runs side by side need the same layers and classes; got "
+                             + ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()))
+        layers, classes, _ = next(iter(shapes.values()))
+        return {"runs": runs, "layers": [self.layer_name(i, layers) for i in range(layers)],
+                "classes": [self.class_name(c) for c in range(classes)]}
+
+    def _part(self, r: int, step: int | None) -> dict[str, Any]:
+        name, found = self.held[r].name, self.cosines_at(r, step)
+        if found is None: return {"name": name, "pairs": None, "words": ["nothing recorded yet"]}
+        loss = self.matching_at(r, step, len(found.pairs))
+        return {"name": name, "pairs": packed(found.pairs), "sums": None if found.sums is None else packed(found.sums),
+                "matching": None if loss is None else packed(loss),
+                "words": [self.in_words(r, step, layer) for layer in range(len(found.pairs))]}
+
+    def kept(self, frames: int) -> list[int]:
+        found = next((x for r in range(len(self.held)) if (x := self.cosines_at(r, None)) is not None), None)
+        each = 1 if found is None else found.pairs.nbytes * len(self.held)
+        return super().kept(max(2, min(frames, 12_000_000 // each)))
+
+    def part(self, frames: int = 60, common: Sequence[int] | None = None) -> dict[str, Any]:
+        made = super().part(frames, common)
+        return {**made, "state": {**made["state"], "layer": self.layer}}
+
+    def height(self) -> int: return 560
+
+    def static(self, at: int = -1) -> Picture:
+        figure = Picture(min(3.4 * len(self.held) + 0.8, 9.5), self.size[1])
+        self.sketch(figure, at)
+        return figure
+
+    def sketch(self, figure: Picture, k: int) -> None:
+        step, across = self.step_of(k), len(self.held)
+        grid = figure.add_gridspec(2, across, height_ratios=[3, 1])
+        for r, held in enumerate(self.held):
+            if (found := self.cosines_at(r, step)) is None: continue
+            layer, layers = min(max(self.layer, 0), len(found.pairs) - 1), len(found.pairs)
+            axes, below = (figure.add_subplot(grid[i, r]) for i in (0, 1))
+            said = textwrap.fill(f"{held.name} · {self.in_words(r, step)}".removeprefix(" · "), 46)
+            axes.set_title(said, fontsize=7, parse_math=False)
+            self._map(axes, found.pairs[layer], self._names(len(found.pairs[0])), "real", "synthetic")
+            sums = np.full(layers, np.nan, np.float32) if found.sums is None else found.sums
+            rows = np.concatenate([np.diagonal(found.pairs, 0, 1, 2), sums[:, None]], 1)
+            names = [*self._names(len(found.pairs[0])), "sum"]
+            image = self._map(below, rows, names, "own class", "", [self.layer_name(i, layers) for i in range(layers)])
+        if not figure.axes: return
+        figure.colorbar(image, ax=figure.axes, label="cosine", shrink=0.6)
+        if step is not None: figure.suptitle(f"step {step:,}", fontsize=8)
+
+    def _names(self, classes: int) -> list[str]: return [self.class_name(c)[:14] for c in range(classes)]
+
+    def _map(self, axes: Any, x: np.ndarray, names: list[str], across: str, down: str, rows: Any = None) -> Any:
+        from matplotlib import colors
+
+        cmap = colors.LinearSegmentedColormap.from_list("blue-orange", np.array(BLUE_ORANGE) / 255)
+        cmap.set_bad("0.7")
+        image = axes.imshow(x, cmap=cmap, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+        axes.set(xlabel=across, ylabel=down)
+        axes.tick_params(labelsize=6.5)
+        for count, texts, axis in ((len(x[0]), names, axes.xaxis), (len(x), rows or names, axes.yaxis)):
+            if count <= 20: axis.set_ticks(range(count), [text.replace("$", r"\$") for text in texts])
+        for label in axes.get_xticklabels(): label.set_rotation(90 if len(x[0]) > 6 else 0)
+        if x.size <= 60:
+            for (i, j), v in np.ndenumerate(x):
+                if np.isfinite(v): axes.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=6,
+                                             color="white" if abs(v) > 0.6 else "black")
+        return image
+
+# %% ../../nbs/07t_condensed.ipynb #5db85360
+class GradientSimilarity(GradientPage):
+    "Cosines between class gradients on synthetic and real images, layer by layer, and of the sums over classes."
+
+    def __init__(
+        self,
+        history_or_array: Any,                      # [layers, C, C], a History, a run, or a dict of these by name
+        classes: Sequence[str] | None = None,       # names of the classes
+        layers: Sequence[str] | None = None,        # names of the layers
+        names: str | Sequence[str] | None = None,   # series of a history, the first found; None: "similarity"
+        *,
+        title: str = "Gradients of the classes, synthetic and real",
+        height: int = 300,                          # pixels of the matrix of classes
+    ) -> None:
+        self.held = held_in(history_or_array, names, "similarity")
+        self.classes = [str(name) for name in classes] if classes is not None else []
+        self.layers = [str(name) for name in layers] if layers is not None else []
+        for r, held in enumerate(self.held):
+            if held.array is not None: self.cosines_at(r, None)
+        histories = {r: held.history for r, held in enumerate(self.held) if held.history is not None}
+        super().__init__(histories, title=str(title), height=int(height), runs=[held.name for held in self.held])
