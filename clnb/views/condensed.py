@@ -119,6 +119,7 @@ class RunArrays(LiveView):
     "What one or several runs have recorded under one name, at a step."
 
     held: list[Held]
+    beside: Sequence[str] = ()      # further series of which the picture tells
 
     def found(self, r: int) -> Any:
         "The series of a run; None before the first record."
@@ -129,6 +130,11 @@ class RunArrays(LiveView):
     def recorded(self) -> list[int]:
         every = [series.steps for r in range(len(self.held)) if (series := self.found(r)) is not None]
         return np.unique(np.concatenate(every)).astype(int).tolist() if every else []
+
+    def stamp(self) -> Any:
+        every = [held.history[name] for held in self.held if held.history is not None
+                 for name in self.beside if name in held.history.names()]
+        return [len(series) for r in range(len(self.held)) if (series := self.found(r)) is not None], *map(len, every)
 
     def array_at(self, r: int, step: int | None) -> tuple[int | None, Any]:
         "The newest array of a run that is not later than `step`, and its step; None where there is none."
@@ -475,6 +481,7 @@ class Condensed(CondensedFiles):
             raise ValueError(f"initial has images for {unknown[0]!r}, which is no run; the runs are "
                              + ", ".join(repr(held.name) for held in self.held))
         self.accuracy, self._start, self._told = accuracy, {}, None
+        self.beside = (accuracy if isinstance(accuracy, str) else "accuracy",)
         if any(held.array is not None for held in self.held): self.agree([held.array for held in self.held])
         if mode == "start" and not any(held.history for held in self.held) and self.start_of(0) is None:
             differences(self.held[0].array, mode)
@@ -629,7 +636,7 @@ class GradientPage(GradientRuns):
         from matplotlib import colors
 
         cmap = colors.LinearSegmentedColormap.from_list("blue-orange", np.array(BLUE_ORANGE) / 255)
-        cmap.set_bad("0.7")
+        cmap = cmap.with_extremes(bad="0.7")
         image = axes.imshow(x, cmap=cmap, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
         axes.set(xlabel=across, ylabel=down)
         axes.tick_params(labelsize=6.5)
@@ -659,6 +666,7 @@ class GradientSimilarity(GradientPage):
         self.held = held_in(history_or_array, names, "similarity")
         self.classes = [str(name) for name in classes] if classes is not None else []
         self.layers = [str(name) for name in layers] if layers is not None else []
+        self.beside = ("matching", *(f"{name}.sum" for name in self.held[0].series))
         for r, held in enumerate(self.held):
             if held.array is not None: self.cosines_at(r, None)
         histories = {r: held.history for r, held in enumerate(self.held) if held.history is not None}

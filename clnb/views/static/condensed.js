@@ -239,6 +239,7 @@ class CondensedView {
     const { stage } = this, at = stage.at(event), tile = this.under(at);
     stage.canvas.style.cursor = tile ? "pointer" : "default";
     if (!tile) return this.leave();
+    this.byMouse = true;
     if (this.cursor !== tile.row) { this.cursor = tile.row; stage.redraw(); }
     const [ch, h, w] = this.size, px = Math.min(Math.floor(((at[0] - tile.x) / tile.w) * w), w - 1), py = Math.min(Math.floor(((at[1] - tile.y) / tile.h) * h), h - 1);
     const run = this.runs[tile.run], p = py * w + px, values = Array.from({ length: ch }, (_, c) => run.images[tile.row * ch * h * w + c * h * w + p]);
@@ -248,7 +249,7 @@ class CondensedView {
   }
   leave() {
     this.stage.showTip();
-    if (this.cursor >= 0 && this.stage.canvas.matches(":hover")) { this.cursor = -1; this.stage.redraw(); }
+    if (this.cursor >= 0 && this.byMouse) { this.cursor = -1; this.stage.redraw(); }
   }
 
   /** The next image in a direction, by keys; the runs are marked together. */
@@ -262,7 +263,7 @@ class CondensedView {
       const far = (t) => (dx ? Math.abs(cx(t) - cx(now)) : 1000 * Math.abs(cy(t) - cy(now)) + Math.abs(cx(t) - cx(now)));
       next = ahead.sort((a, b) => far(a) - far(b))[0] ?? now;
     }
-    this.cursor = next.row;
+    Object.assign(this, { cursor: next.row, byMouse: false });
     this.whisper(`${this.nameOf(next.row)}${next.row === this.opened ? ", enlarged" : ""}`);
     this.stage.redraw();
   }

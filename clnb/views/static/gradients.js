@@ -20,7 +20,7 @@ class GradientView {
     stage.listen("change:layer", () => stage.redraw());
     const { canvas } = stage, go = (di, dj) => () => this.walk(di, dj);
     canvas.addEventListener("pointermove", (event) => this.hover(event));
-    canvas.addEventListener("pointerleave", () => { stage.showTip(); if (this.cursor && canvas.matches(":hover")) this.cursor = null; stage.redraw(); });
+    canvas.addEventListener("pointerleave", () => { stage.showTip(); if (this.byMouse) this.cursor = null; stage.redraw(); });
     canvas.addEventListener("click", (event) => { const at = this.cellAt(stage.at(event)); if (at?.part === "layers") this.show(at.i); });
     stage.keys = { ArrowLeft: go(0, -1), ArrowRight: go(0, 1), ArrowUp: go(-1, 0), ArrowDown: go(1, 0), l: () => this.show((this.layer + 1) % Math.max(this.layers.length, 1)),
       Enter: () => { if (this.cursor?.part === "layers") this.show(this.cursor.i); }, Escape: () => { this.cursor = null; stage.redraw(); } };
@@ -187,7 +187,8 @@ class GradientView {
   hover(event) {
     const { stage } = this, at = this.cellAt(stage.at(event));
     stage.canvas.style.cursor = at?.part === "layers" ? "pointer" : "default";
-    this.cursor = at && { part: at.part, i: at.i, j: at.j };
+    if (at || this.byMouse) this.cursor = at && { part: at.part, i: at.i, j: at.j };
+    this.byMouse = Boolean(at);
     stage.redraw();
     if (!at) return stage.showTip();
     const [head, ...rest] = this.facts(at);
@@ -198,6 +199,7 @@ class GradientView {
   walk(di, dj) {
     const C = this.classes.length, L = this.layers.length;
     if (!this.runs.length) return;
+    this.byMouse = false;
     const now = this.cursor;
     if (!now) this.cursor = { part: "pairs", i: 0, j: 0 };
     else {
