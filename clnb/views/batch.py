@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['PART', 'MODES', 'INKS', 'SAID', 'cosines', 'directions', 'friends', 'Paid', 'logsumexp', 'paid', 'weights', 'hardest',
            'ClassPaid', 'by_class', 'in_words', 'compact', 'some_of', 'check_temperature', 'check_rows', 'embeddings',
-           'rows_of_data', 'BatchState', 'BatchFrames', 'BatchStill', 'BatchSimilarity']
+           'rows_of_data', 'BatchRows', 'BatchState', 'BatchWords', 'BatchFrames', 'BatchStill', 'BatchSimilarity']
 
 # %% ../../nbs/07s_batch.ipynb #6b1eaf13
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,17 +151,17 @@ def in_words(
     name: str = "",         # of the embedding
 ) -> str:
     "What a batch pays, as a sentence."
-    there = np.isfinite(parts.loss)
-    head, rows = f"{name}: " if name else "", len(there)
-    if not there.any(): return f"{head}{'no' if name else 'No'} two of the {rows:,} rows have one label, so there is nothing to pay"
+    there, at = np.isfinite(parts.loss), f"at τ {plain(temperature)}"
+    head, rows, missing = f"{name}: " if name else "", len(there), int((~there).sum())
+    if missing == rows:
+        return f"{head}{'no' if name else 'No'} two of the {rows:,} rows have one label, so there is nothing to pay"
     loss, floor, uneven, push = (fixed(float(part[there].mean()), 3) for part in parts)
-    said = (f"{head or 'A'}{'a' if name else ''}t τ {plain(temperature)} an anchor pays {loss}: {floor} whatever is learned, {uneven} for positives "
-            f"that are unequal, {push} for negatives that are near; all rows equal would be "
+    said = (f"{head}{at if name else at.capitalize()} an anchor pays {loss}: {floor} whatever is learned, {uneven} for "
+            f"positives that are unequal, {push} for negatives that are near; all rows equal would be "
             f"{fixed(math.log(rows - 1), 3)}.")
     if math.isfinite(share): said += f" The hardest 5 % of the negatives carry {percent(share)} of their push."
-    missing = int((~there).sum())
-    none = "row has" if missing == 1 else "rows have"
-    return said + (f" {missing:,} {none} no positive and {'is' if missing == 1 else 'are'} skipped." if missing else "")
+    skipped = "row has no positive and is skipped" if missing == 1 else "rows have no positive and are skipped"
+    return f"{said} {missing:,} {skipped}." if missing else said
 
 # %% ../../nbs/07s_batch.ipynb #032592a1
 def compact(
@@ -229,41 +230,8 @@ def rows_of_data(
     return x.astype(np.int64)
 
 # %% ../../nbs/07s_batch.ipynb #fe570f88
-MODES = ("similarity", "weights")
-
-
-class BatchState(LiveView):
-    "The temperature, what the matrix shows, and whose row is looked at."
-
-    temperature = traitlets.Float(0.1).tag(sync=True)
-    mode = traitlets.Unicode("similarity").tag(sync=True)       # or "weights": the softmax of every anchor
-    outlined = traitlets.Bool(True).tag(sync=True)              # the blocks of positives
-    anchor = traitlets.Int(-1).tag(sync=True)                   # row of the batch; −1: none
-    space = traitlets.Int(0).tag(sync=True)                     # which of several embeddings
-    CARRIED = ("temperature", "mode", "outlined", "anchor", "space")
-
-    def show(
-        self,
-        temperature: float | None = None,
-        mode: str | None = None,            # "similarity" or "weights"
-        outlined: bool | None = None,       # the blocks of positives
-        anchor: int | None = None,          # row of the batch whose weights are shown; −1: none
-        space: str | None = None,           # by name
-    ) -> "BatchState":
-        "Bring the view to a temperature and a row. Raises `ValueError` for what is not there."
-        names = [s.name for s in self.spaces]
-        if temperature is not None: check_temperature(temperature)
-        if mode not in (None, *MODES): raise ValueError(f"mode is one of {', '.join(MODES)}; got {mode!r}")
-        if anchor is not None and anchor != -1 and anchor not in self.rows:
-            raise ValueError(f"anchor is one of the {len(self.rows):,} rows that are shown, or −1 for none; got {anchor}")
-        if space is not None and space not in names:
-            raise ValueError(f"there is no embedding {space!r}; there are {', '.join(map(repr, names))}")
-        if temperature is not None: self.temperature = float(temperature)
-        if mode is not None: self.mode = mode
-        if outlined is not None: self.outlined = bool(outlined)
-        if anchor is not None: self.anchor = int(anchor)
-        if space is not None: self.space = names.index(space)
-        return self
+class BatchRows(LiveView):
+    "What the embeddings of a batch are at which step."
 
     def series(self) -> list[Any]:
         "What the histories have recorded of the embeddings so far."
@@ -288,10 +256,47 @@ class BatchState(LiveView):
         return x.reshape(len(x), -1)
 
 # %% ../../nbs/07s_batch.ipynb #051ef0c0
-class BatchFrames(BatchState):
-    "What the page gets of a batch."
+MODES = ("similarity", "weights")
 
-    name, size = "batch", (9.6, 3.6)
+
+class BatchState(BatchRows):
+    "The temperature, what the matrix shows, and whose row is looked at."
+
+    temperature = traitlets.Float(0.1).tag(sync=True)
+    mode = traitlets.Unicode("similarity").tag(sync=True)       # or "weights": the softmax of every anchor
+    outlined = traitlets.Bool(True).tag(sync=True)              # the blocks of positives
+    anchor = traitlets.Int(-1).tag(sync=True)                   # row of the batch; −1: none
+    space = traitlets.Int(0).tag(sync=True)                     # which of several embeddings
+    CARRIED = ("temperature", "mode", "outlined", "anchor", "space")
+
+    def show(
+        self,
+        temperature: float | None = None,
+        mode: str | None = None,            # "similarity" or "weights"
+        outlined: bool | None = None,       # the blocks of positives
+        anchor: int | None = None,          # row of the batch whose weights are shown; −1: none
+        space: str | None = None,           # by name
+    ) -> "BatchState":
+        "Bring the view to a temperature and a row. Raises `ValueError` for what is not there."
+        names = [s.name for s in self.spaces]
+        if temperature is not None: check_temperature(temperature)
+        if mode not in (None, *MODES): raise ValueError(f"mode is one of {', '.join(MODES)}; got {mode!r}")
+        if anchor is not None and anchor != -1 and anchor not in self.rows:
+            raise ValueError(f"anchor is one of the {len(self.rows):,} rows that are shown, or −1 for none; "
+                             f"got {anchor}")
+        if space is not None and space not in names:
+            raise ValueError(f"there is no embedding {space!r}; there are {', '.join(map(repr, names))}")
+        if temperature is not None: self.temperature = float(temperature)
+        if mode is not None: self.mode = mode
+        if outlined is not None: self.outlined = bool(outlined)
+        if anchor is not None: self.anchor = int(anchor)
+        if space is not None: self.space = names.index(space)
+        return self
+
+# %% ../../nbs/07s_batch.ipynb #df491796
+class BatchWords(BatchState):
+    "What is computed and said of a batch."
+
     whole = 8192            # rows of which the loss of the whole batch is still computed
 
     def step_of(self, k: int) -> int | None:
@@ -319,6 +324,12 @@ class BatchFrames(BatchState):
         z = torch.from_numpy(np.ascontiguousarray(self.rows_at(s, step), np.float32))
         loss = sup_con(z, torch.from_numpy(self.labels.astype(np.int64)), self.temperature).item()
         return f" All {len(z):,} rows together: {fixed(loss, 3)} at τ {plain(self.temperature)}."
+
+# %% ../../nbs/07s_batch.ipynb #129b17ce
+class BatchFrames(BatchWords):
+    "What the page gets of a batch."
+
+    name, size = "batch", (9.6, 3.6)
 
     def picture(self, k: int) -> dict[str, Any]:
         step = self.step_of(k)
@@ -359,7 +370,7 @@ class BatchFrames(BatchState):
 
     def height(self) -> int: return int(self.options["height"]) + 460
 
-# %% ../../nbs/07s_batch.ipynb #df491796
+# %% ../../nbs/07s_batch.ipynb #4fb0e7e5
 INKS = {"floor": "#999999", "uneven": "#0072B2", "push": "#D55E00"}
 SAID = {"floor": "whatever is learned: ln(rows − 1)", "uneven": "positives unequal", "push": "negatives near"}
 
@@ -387,12 +398,12 @@ class BatchStill(BatchFrames):
         axes.imshow(shown, cmap="viridis" if what else "RdBu_r", vmin=0 if what else -1, vmax=None if what else 1,
                     interpolation="nearest" if n < 200 else "antialiased", extent=(0, n, n, 0))
         edges = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1], True])
-        middle = [(a + b) / 2 for a, b in zip(edges[:-1], edges[1:], strict=True) if b - a >= n / 24]
+        middle = [(a + b) / 2 for a, b in pairwise(edges) if b - a >= n / 24]
         named = [self.classes[labels[int(m)]] if labels[int(m)] >= 0 else "unlabelled" for m in middle]
         axes.set_yticks(middle, [name[:16].replace("$", r"\$") for name in named], fontsize=7)
         axes.set_xticks([])
         axes.set_title("softmax weights (root scale)" if what else "cosines, −1 … 1", fontsize=9)
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             if not self.outlined or labels[a] < 0 or b - a < 2: continue
             axes.plot([a, b, b, a, a], [a, a, b, b, a], color="black", lw=1)
 
@@ -404,7 +415,7 @@ class BatchStill(BatchFrames):
             axes.barh(place, width, 1.0, left, color=ink, linewidth=0, label=SAID[name])
             left = left + width
         axes.axvline(math.log(n - 1), color="0.3", ls="--", lw=1, label="all rows equal")
-        axes.set(ylim=(n, 0), yticks=[], xlim=(0, 1.04 * max(math.log(n - 1), np.nanmax(loss, initial=0), 1e-9)))
+        axes.set(ylim=(n, 0), yticks=[], xlim=(0, 1.04 * max(math.log(n - 1), np.nan_to_num(loss).max(), 1e-9)))
         axes.set_title("what each anchor pays", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
@@ -450,7 +461,7 @@ class BatchSimilarity(BatchStill):
                          spaces=[s.name for s in self.spaces], images=self.images is not None,
                          classes=classes_for_page(self.classes), rows=packed(self.rows, "uint32"),
                          labels=codes(self.labels[self.rows], len(self.classes)),
-                         index=packed(self.index[self.rows], "uint32"), pictures=packed(self.place, "uint32"))
+                         index=packed(self.index[self.rows], "uint32"), pictures=packed(self.pictures, "uint32"))
 
     def _label(self, labels: Any, images: Any, classes: Any, index: Any) -> None:
         "Labels, names, images, and which rows of the data set these are."
@@ -475,4 +486,4 @@ class BatchSimilarity(BatchStill):
         "The rows that are drawn, and whose images they have."
         few = len(self.labels) <= most
         self.rows = np.arange(len(self.labels)) if few else np.sort(stratified(self.labels, most))
-        self.pictured, self.place = np.unique(self.index[self.rows], return_inverse=True)
+        self.pictured, self.pictures = np.unique(self.index[self.rows], return_inverse=True)

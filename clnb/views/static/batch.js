@@ -122,7 +122,8 @@ class BatchView {
   get t() { return this.get("temperature", 0.1); }
   get mode() { return this.get("mode", "similarity"); }
   get space() { return Math.min(this.get("space", 0), this.stage.options.spaces.length - 1); }
-  get range() { const t = this.t; return [Math.min(0.01, t), Math.max(2, t)]; }
+  /** Ends of the temperature's slider: wide enough for whatever was set. */
+  get range() { const t = this.t, [low, high] = (this.ends ??= [0.01, 2]); return (this.ends = [Math.min(low, t), Math.max(high, t)]); }
   /** Place of the row that is looked at: under the mouse, else the one that was clicked; −1 for none. */
   get row() { return this.hover?.a ?? this.pinned; }
   get pinned() { const i = this.rows.indexOf(this.get("anchor", -1)); return i < 0 ? -1 : this.order.indexOf(i); }
@@ -205,7 +206,7 @@ class BatchView {
 
   draw(frame) {
     const { stage } = this, part = frame.spaces?.[this.space];
-    if (!part?.z) { this.batch = null; stage.root.dataset.loss = ""; return stage.say(frame.spaces?.length > 1 ? "nothing has been recorded of this one yet" : "nothing has been recorded yet"); }
+    if (!part?.z) return this.nothing();
     if (this.number !== frame.number) { this.number = frame.number; this.batches = []; }
     this.batch = this.batches[this.space] ??= new Batch(unpack(part.z), this.labels, this.order, stage.options.part);
     this.now = this.batch.at(this.t);
@@ -230,8 +231,16 @@ class BatchView {
       places: JSON.stringify({ left, top, side, bar, plot: plot && { left: plot.left, right: plot.right, top: plot.top, bottom: plot.bottom }, order: this.order.map((i) => this.rows[i]) }) });
   }
 
+  nothing() {
+    Object.assign(this, { batch: null, plot: null, written: "", tiled: "" });
+    for (const node of [this.message, this.about, this.strip, this.table]) node.replaceChildren();
+    Object.assign(this.stage.root.dataset, { loss: "", words: "", step: "", space: this.stage.options.spaces[this.space] });
+    this.showTools();
+    this.stage.say("nothing has been recorded yet");
+  }
+
   showTools() {
-    const [low, high] = this.mode === "weights" ? ["0", plain(+this.now.highest.toPrecision(2))] : ["−1", "1"];
+    const [low, high] = this.mode === "weights" ? ["0", plain(+(this.now?.highest ?? 1).toPrecision(2))] : ["−1", "1"];
     const stops = this.mode === "weights" ? Array.from({ length: 9 }, (_, k) => blend(PURPLE_YELLOW, Math.sqrt(k / 8))) : BLUE_RED;
     this.scale.low.textContent = `${this.mode === "weights" ? "weight" : "cosine"} ${low}`;
     this.scale.high.textContent = high;
@@ -239,7 +248,8 @@ class BatchView {
     for (const button of this.modes.children) button.setAttribute("aria-pressed", String(button.dataset.mode === this.mode));
     [...this.spaces.children].forEach((button, s) => button.setAttribute("aria-pressed", String(s === this.space)));
     this.mask.querySelector("input").checked = this.get("outlined", true);
-    const input = this.slide.querySelector("input");
+    const input = this.slide.querySelector("input"), ends = this.range.map(Math.log);
+    Object.assign(input, { min: ends[0], max: ends[1], step: (ends[1] - ends[0]) / 200 });
     if (Math.abs(this.slide.read() / this.t - 1) > 0.02 || document.activeElement !== input) this.slide.write(this.t);
     this.slide.querySelector("output").textContent = plain(this.t);
     input.setAttribute("aria-valuetext", plain(this.t));
