@@ -128,7 +128,13 @@ def test_tiles_stand_where_they_are_said_to(c, m):
         for j in range(m):
             y, z = top + (j // min(m, 10)) * 5, left + (j % 10) * 4
             assert (sheet[y : y + 4, z : z + 3] == x[k, j]).all()
-    assert blocks_across(c, min(m, 10)) >= 1 and len(set(places)) == c
+    assert len(set(places)) == c and 1 / 6 <= sheet.shape[0] / sheet.shape[1] <= 6
+
+
+@pytest.mark.parametrize(("c", "wide", "down", "across"), [
+    (1, 1, 1, 1), (4, 1, 1, 2), (10, 1, 1, 5), (10, 10, 1, 1), (10, 10, 5, 2), (100, 1, 1, 10), (100, 10, 1, 3),
+    (13, 1, 1, 3)])
+def test_blocks_are_nearly_square(c, wide, down, across): assert blocks_across(c, wide, down) == across
 
 
 # --------------------------------------------------------------------------------------------------------------- runs
@@ -147,6 +153,16 @@ def test_where_arrays_come_from():
     other = History()
     other.record(3, sets=x)
     assert Condensed(other, names=["condensed", "sets"]).frame["runs"][0]["images"] is not None
+
+
+def test_a_condensed_set_brings_its_names():
+    class CondensedSet:
+        classes = ("x", "y", EVIL)
+        def pixels(self): return torch.from_numpy(images())
+
+    view = Condensed({"DC": CondensedSet(), "real": images()}, initial=CondensedSet())
+    assert view.classes == ["x", "y", EVIL] and (view.images_at(0, None)[1] == images()).all()
+    assert Condensed(CondensedSet(), classes="abc").classes == ["a", "b", "c"]
 
 
 def test_what_travels():
@@ -315,7 +331,8 @@ def test_films(tmp_path):
 def test_exports(tmp_path):
     view = Condensed({"DC": history_of(), "DCC": history_of(seed=7)}, classes=["a", "b", "c"])
     kept = np.load(view.export(tmp_path / "set.npz", run="DCC"))
-    assert (kept["images"] == images(seed=27).reshape(6, 1, 6, 5)).all()
+    assert (kept["pixels"] == images(seed=27).reshape(6, 1, 6, 5)).all()
+    assert (as_images(kept["images"]) == images(seed=27)).all() and kept["std"].tolist() == [1]
     assert kept["labels"].tolist() == [0, 0, 1, 1, 2, 2]
     assert kept["classes"].tolist() == ["a", "b", "c"] and kept["step"] == 20
     assert (kept["initial"] == images(seed=7).reshape(6, 1, 6, 5)).all()

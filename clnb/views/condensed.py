@@ -29,11 +29,11 @@ from .live import LiveView
 
 # %% ../../nbs/07t_condensed.ipynb #663e46c7
 def as_images(
-    values: Any,        # [C, m, 1 or 3, H, W]: m images of each of C classes; uint8, or float in 0 … 1
+    values: Any,        # [C, m, 1 or 3, H, W]: m images of each of C classes; uint8, or float in 0 … 1; or `.pixels()`
     name: str = "",     # of the run, for the message
 ) -> np.ndarray:        # uint8
     "A condensed set as bytes. Raises `ValueError` for another shape, another range, and what is not a number."
-    x, of = host(values), f" of {name!r}" if name else ""
+    x, of = host(values.pixels() if hasattr(values, "pixels") else values), f" of {name!r}" if name else ""
     if x.ndim != 5 or not x.size or x.shape[2] not in (1, 3) or x.dtype.kind not in "biuf":
         raise ValueError(f"a condensed set{of} is an array [classes, images per class, 1 or 3 channels, height, "
                          f"width]; got {x.dtype} {list(x.shape)}. For images [n, …] sorted by class: "
@@ -305,9 +305,14 @@ def ramp(
     return np.stack([np.interp(t, stops, np.array(BLUE_ORANGE)[:, i]) for i in range(3)], -1).round().astype(np.uint8)
 
 
-def blocks_across(classes: int, each: int) -> int:
-    "How many classes stand beside each other, of which each is `each` images wide."
-    return classes if classes * each <= 10 else max(1, round(math.sqrt(classes / each)))
+def blocks_across(
+    classes: int,
+    wide: int,      # images of a class beside each other
+    down: int = 1,  # … and below each other
+) -> int:
+    "How many classes stand beside each other: nearly a square, with few places left empty, rather wide than high."
+    ideal = math.sqrt(classes * down / wide)
+    return min(range(classes, 0, -1), key=lambda a: round(abs(math.log(a / ideal)) + 3 * (-classes % a) / classes, 9))
 
 
 def tiled(
@@ -318,8 +323,9 @@ def tiled(
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:      # uint8 [height, width, 3], and where each class begins: (x, y)
     "Classes as blocks of up to ten images a row."
     c, m, h, w = tiles.shape[:4]
-    cols, across = min(m, 10), blocks_across(c, min(m, 10))
-    rows, down = math.ceil(m / cols), math.ceil(c / across)
+    cols, rows = min(m, 10), math.ceil(m / 10)
+    across = blocks_across(c, cols, rows)
+    down = math.ceil(c / across)
     wide, tall = cols * (w + gap) + 3 * gap, rows * (h + gap) + band + 2 * gap
     sheet = np.full((down * tall, across * wide - 3 * gap, 3), paper, np.uint8)
     places = [((k % across) * wide, (k // across) * tall + band) for k in range(c)]
@@ -351,6 +357,10 @@ class CondensedStill(CondensedFrames):
             figure.text(0.5, 0.5, self.waiting(), ha="center", parse_math=False)
             return
         step, (drawn, span) = self.step_of(k), self.tiles(k)
+        high, wide = next(tiled(self._chosen(x))[0].shape[:2] for x in drawn if x is not None)
+        across, _ = figure.get_size_inches()
+        room = across / len(self.held) - 0.3
+        figure.set_size_inches(across, min(max(room * high / wide + 1.0, 1.8), 6.0))
         for r, (held, tiles) in enumerate(zip(self.held, drawn, strict=True)):
             axes = figure.panel(1, len(self.held), r + 1)
             said = textwrap.fill(self.in_words(r, step), 44)
@@ -361,12 +371,17 @@ class CondensedStill(CondensedFrames):
         words.append(MODES[self.mode] + (f": blue −{span}, white 0, orange +{span} of 255" if span else ""))
         figure.suptitle(" · ".join(words), fontsize=8)
 
+    def _chosen(self, tiles: np.ndarray) -> np.ndarray:
+        "All classes, or the one that is shown."
+        return tiles if not 0 <= self.only < len(tiles) else tiles[self.only, None]
+
     def _panel(self, axes: Any, tiles: np.ndarray) -> None:
-        chosen = range(len(tiles)) if self.only < 0 else [self.only]
-        sheet, places = tiled(tiles[list(chosen)], band=max(tiles.shape[2] // 3, 4))
+        shown = self._chosen(tiles)
+        named = len(shown) <= 40
+        sheet, places = tiled(shown, band=max(tiles.shape[2] // 3, 4) if named else 0)
         axes.imshow(sheet, interpolation="nearest")
-        for c, (x, y) in zip(chosen, places, strict=True):
-            if len(chosen) > 40: break
+        for k, (x, y) in enumerate(places if named else ()):
+            c = k if len(shown) == len(tiles) else self.only
             axes.text(x, y - 1, self.class_name(c)[:24], fontsize=7, va="bottom", parse_math=False)
 
     def static(self, at: int = -1) -> Picture:
@@ -441,17 +456,23 @@ class CondensedFiles(CondensedStill):
         shown[0].save(file := io.BytesIO(), "GIF", save_all=True, append_images=shown[1:], duration=pause, loop=0)
         return whole_bytes(path, file.getvalue())
 
-    def export(self, path: str | Path, at: int = -1, run: str | None = None) -> Path:
-        "The condensed set of one run as `.npz`: images [C · m, ch, H, W] uint8, labels, classes, step, and the start."
+    def export(
+        self,
+        path: str | Path,
+        at: int = -1,               # position of the recorded steps
+        run: str | None = None,     # by name, where there are several
+    ) -> Path:
+        "As `.npz`: pixels [C · m, …] uint8, labels, classes, step, initial; images [C, m, …] 0 … 1, mean 0 and std 1."
         names = [held.name for held in self.held]
         if (run is None and len(names) > 1) or (run is not None and run not in names):
             raise ValueError(f"which run? give run=, one of {', '.join(map(repr, names))}; got {run!r}")
         r = names.index(run) if run is not None else 0
         step, x = self.images_at(r, self.step_of(at))
         if x is None: raise ValueError(f"there are no images yet: {self.waiting()}")
-        flat, start = x.reshape(-1, *x.shape[2:]), self.start_of(r)
-        arrays = {"images": flat, "labels": np.arange(len(x)).repeat(x.shape[1]), "step": -1 if step is None else step,
-                  "classes": np.array([self.class_name(c) for c in range(len(x))])}
+        flat, start, unit = x.reshape(-1, *x.shape[2:]), self.start_of(r), np.ones(x.shape[2], np.float32)
+        arrays = {"pixels": flat, "labels": np.arange(len(x)).repeat(x.shape[1]), "step": -1 if step is None else step,
+                  "classes": np.array([self.class_name(c) for c in range(len(x))]),
+                  "images": x.astype(np.float32) / 255, "mean": 0 * unit, "std": unit}
         if start is not None: arrays["initial"] = start.reshape(flat.shape)
         np.savez_compressed(file := io.BytesIO(), **arrays)
         return whole_bytes(path, file.getvalue())
@@ -475,6 +496,7 @@ class Condensed(CondensedFiles):
         mode_of(mode)
         self.held = [held if held.array is None else held._replace(array=as_images(held.array, held.name))
                      for held in held_in(history_or_array, names, "condensed")]
+        if classes is None: classes = self._classes_in(history_or_array)
         self.classes = [str(name) for name in classes] if classes is not None else []
         self.initial = initial if isinstance(initial, Mapping) or initial is None else {"": initial}
         if unknown := [name for name in self.initial or () if name and name not in {held.name for held in self.held}]:
@@ -489,6 +511,12 @@ class Condensed(CondensedFiles):
         super().__init__(histories, title=str(title), height=int(height), classes=self.classes, modes=MODES,
                          runs=[held.name for held in self.held], mode=mode)
         self.mode = mode
+
+    @staticmethod
+    def _classes_in(given: Any) -> Sequence[str] | None:
+        "The names that a condensed set among what was given brings along."
+        sets = given.values() if isinstance(given, Mapping) else [given]
+        return next((one.classes for one in sets if hasattr(one, "pixels") and hasattr(one, "classes")), None)
 
 # %% ../../nbs/07t_condensed.ipynb #674899ef
 class Cosines(NamedTuple):
@@ -565,7 +593,8 @@ class GradientRuns(RunArrays):
         k = min(max(self.layer if layer is None else layer, 0), len(found.pairs) - 1)
         known = [*zip(("own class", "another class"), mean_cosines(found.pairs[k]), strict=True)]
         if found.sums is not None: known.append(("sum over classes", float(found.sums[k])))
-        parts = [f"{what} {value:.2f}".replace("-", "−") for what, value in known if math.isfinite(value)]
+        known = [(what, round(value, 2) + 0.0) for what, value in known if math.isfinite(value)]
+        parts = [f"{what} {value:.2f}".replace("-", "−") for what, value in known]
         if found.sums is None: parts.append("sum over classes not recorded")
         if missing := int(np.isnan(found.pairs[k]).sum()): parts.append(f"{missing} without a gradient")
         loss = self.matching_at(r, step, len(found.pairs))
@@ -643,7 +672,7 @@ class GradientPage(GradientRuns):
         for count, texts, axis in ((len(x[0]), names, axes.xaxis), (len(x), rows or names, axes.yaxis)):
             if count <= 20: axis.set_ticks(range(count), [text.replace("$", r"\$") for text in texts])
         for label in axes.get_xticklabels(): label.set_rotation(90 if len(x[0]) > 6 else 0)
-        if x.size <= 60:
+        if len(x[0]) <= 11 and len(x) <= 11:
             for (i, j), v in np.ndenumerate(x):
                 if np.isfinite(v): axes.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=6,
                                              color="white" if abs(v) > 0.6 else "black")
