@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'COLOURS', 'TEXTURES', 'GROUNDS', 'LEAVES', 'WIDTHS', 'VEINS', 'CROSS', 'SPIRAL', 'SPECIES', 'WEEDS',
-           'STRAW', 'SOILS', 'SIGNS', 'SEVERITY', 'SPOT_COLOURS', 'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS', 'HALVES',
-           'PUBLIC', 'EMBEDDED', 'wrong', 'described', 'as_tensor', 'checked_images', 'check_unit_range',
+           'STRAW', 'SOILS', 'SIGNS', 'SEVERITY', 'SPOT_COLOURS', 'BARS', 'WAVES', 'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS',
+           'HALVES', 'PUBLIC', 'EMBEDDED', 'wrong', 'described', 'as_tensor', 'checked_images', 'check_unit_range',
            'checked_integers', 'checked_names', 'checked_masks', 'checked_groups', 'Batch', 'free_memory',
            'hash_tensor', 'Rows', 'check_rows', 'pick', 'Labelled', 'ImageSet', 'SegmentationSet', 'checked_spacing',
            'checked_vectors', 'VectorSet', 'rank_in_class', 'stratified_parts', 'exchanged', 'grouped_parts',
@@ -16,13 +16,14 @@ __all__ = ['SHAPES', 'COLOURS', 'TEXTURES', 'GROUNDS', 'LEAVES', 'WIDTHS', 'VEIN
            'profile', 'Plant', 'feather', 'Strokes', 'rows_of', 'heading', 'leaf_table', 'leaves_of', 'rounded',
            'shade', 'drop', 'laid', 'enlarged', 'bumps', 'landscape', 'shadow', 'over', 'greens', 'Scene',
            'ground_plants', 'draw_crops', 'some_of', 'make_crops', 'lesion_signs', 'outline', 'spot', 'lesion_waves',
-           'lesion_colours', 'hairs', 'draw_lesions', 'make_lesions', 'noisy_labels', 'imbalanced', 'check_edges',
-           'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word', 'split_rows', 'read_rows', 'check_lengths',
-           'channels_first', 'check_no_empty_class', 'plain_path', 'from_npz', 'image_set', 'vector_set', 'is_vectors',
-           'labelled', 'segmentation_set', 'whole', 'read_features', 'read_graph', 'members', 'save_npz', 'visible',
-           'split_folders', 'pictures_in', 'decode', 'decode_all', 'is_grey', 'from_folder', 'cache_folder',
-           'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public', 'public_set', 'load_shapes', 'load_vectors',
-           'load_drawn', 'data_folders', 'available', 'load']
+           'lesion_colours', 'hairs', 'draw_lesions', 'make_lesions', 'swell', 'bars', 'make_shared_component',
+           'noisy_labels', 'imbalanced', 'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word',
+           'split_rows', 'read_rows', 'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path',
+           'from_npz', 'image_set', 'vector_set', 'is_vectors', 'labelled', 'segmentation_set', 'whole',
+           'read_features', 'read_graph', 'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode',
+           'decode_all', 'is_grey', 'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public',
+           'fetch_public', 'public_set', 'load_shapes', 'load_vectors', 'load_drawn', 'data_folders', 'available',
+           'load']
 
 # %% ../nbs/01_data.ipynb #8633f2c2
 import contextlib
@@ -1546,6 +1547,58 @@ def make_lesions(
     return ImageSet(as_bytes(images), malignant[which], ("benign", "malignant"), masks=masks,
                     groups=which + numbered_from(seed), name="lesions")
 
+# %% ../nbs/01_data.ipynb #f7caf770
+BARS = ("horizontal", "vertical", "rising", "falling")
+WAVES = ((1, 0, 0.0), (0, 1, 0.3), (1, 1, 0.15), (1, -1, 0.6))      # periods across and down, and where they begin
+
+
+def swell(
+    x: Tensor,  # in periods
+) -> Tensor:    # of the shape of x, in -1…1
+    "A wave like a sine, from pieces of parabolas: the same on every machine."
+    f = x - x.floor()
+    half = torch.where(f < 0.5, f, f - 0.5)
+    return torch.where(f < 0.5, 16.0, -16.0) * half * (0.5 - half)
+
+
+def bars(
+    labels: Tensor,     # [N] which of BARS
+    shift: Tensor,      # [N, 2] pixels, right and down
+    size: int,
+) -> Tensor:            # [N, size, size] 0 or 1
+    "Bars 9 long and 3 wide (on a side of 16), level, upright or oblique."
+    line = torch.arange(size).double() - (size - 1) // 2
+    x, y = line - shift[:, :1, None], line[:, None] - shift[:, 1:, None]
+    across = torch.stack([y + 0 * x, x + 0 * y, x + y, x - y], 1)[torch.arange(len(labels)), labels]
+    inside = torch.maximum(x.abs(), y.abs()) <= 4 * size / 16
+    return (inside & (across.abs() <= 1 * size / 16)).double()
+
+# %% ../nbs/01_data.ipynb #25a342e5
+@recorded
+@drawn_on_one_core
+def make_shared_component(
+    count: int = 1200,      # pictures, at least one of each of the 4 classes
+    seed: int = 0,          # another number gives other pictures of the same classes, on the same waves
+    size: int = 16,         # pixels, from 12
+    strength: float = 1.0,  # ≥ 0: of the waves that all classes share; the bar has 1
+    noise: float = 0.3,     # ≥ 0: standard deviation of a pixel
+) -> ImageSet:              # grey; value v of the sum becomes 127.5 (1 + v / (2 + 2.2 strength + 3 noise)), rounded
+    "Four bars on a common ground: ½ strength Σ aₖ waveₖ + bar + noise, aₖ ~ N(1, 0.3²). `ValueError` for bad numbers."
+    if count < len(BARS) or size < 12 or not (0 <= strength < math.inf and 0 <= noise < math.inf):
+        raise ValueError(f"make_shared_component needs count ≥ {len(BARS)}, size ≥ 12, strength and noise ≥ 0; got "
+                         f"count={count}, size={size}, strength={strength}, noise={noise}")
+    def draw(what: str) -> torch.Generator: return generator(derive_seed(seed, "shared component", what))
+    labels = shared_out(count, len(BARS), draw("labels"))
+    line = torch.arange(size).double() / size
+    waves = torch.stack([swell(a * line + b * line[:, None] + begin) for a, b, begin in WAVES])
+    much = 1 + 0.3 * pixel_noise((count, len(WAVES), 1, 1), draw("waves"))
+    reach = round(2 * size / 16)
+    shift = torch.randint(-reach, reach + 1, (count, 2), generator=draw("places")).double()
+    values = strength / 2 * (much * waves).sum(1) + bars(labels, shift, size)
+    values += noise * pixel_noise(values.shape, draw("noise"))
+    grey = 0.5 + values[:, None] / (2 * (2 + 2.2 * strength + 3 * noise))
+    return ImageSet(as_bytes(grey), labels, BARS, name="shared_component")
+
 # %% ../nbs/01_data.ipynb #b4764e3a
 @recorded
 def noisy_labels(
@@ -2255,6 +2308,7 @@ EMBEDDED: dict[str, Callable[[str], Labelled]] = {
     "digits": digits, "shapes": load_shapes, "vectors": load_vectors,
     "field": load_drawn(make_field, 1200, 600),
     "crops": load_drawn(make_crops, 1200, 600), "lesions": load_drawn(make_lesions, 2200, 2200),
+    "shared_component": load_drawn(make_shared_component, 1200, 1000),
 }
 
 # %% ../nbs/01_data.ipynb #b96cb3e7
