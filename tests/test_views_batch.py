@@ -364,7 +364,8 @@ def test_a_wrong_record_is_said_in_its_place():
     assert "2 of 2 rows are not finite" in BatchSimilarity(broken, [0, 0]).frame["error"]
 
 
-@pytest.mark.parametrize("more", [{}, {"mode": "weights"}, {"outlined": False}, {"temperature": 0.005}, {"space": "b$"}])
+@pytest.mark.parametrize("more", [{}, {"mode": "weights"}, {"outlined": False}, {"temperature": 0.005},
+                                  {"space": "b$"}])
 def test_stills(more):
     z, y = batch()
     view = BatchSimilarity({"$a": z, "b$": z[:, :3]}, y, classes=("a$", EVIL, "c", "d")).show(**more)

@@ -81,12 +81,11 @@ def paid(
     "The supervised contrastive loss of every anchor, in its three parts."
     mask, x = friends(labels), similarity / temperature
     count = mask.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        near, mean = logsumexp(x, mask), np.where(mask, x, 0).sum(1) / count
-        floor = np.where(count > 0, np.log(count), np.nan)
     every = logsumexp(x, ~np.eye(len(x), dtype=bool))
-    return Paid(*(np.where(count > 0, part, np.nan) for part in
-                  (every - mean, floor, near - mean - floor, every - near)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near, mean, floor = logsumexp(x, mask), np.where(mask, x, 0).sum(1) / count, np.log(count)
+        parts = every - mean, floor, near - mean - floor, every - near
+    return Paid(*(np.where(count > 0, np.maximum(part, 0), np.nan) for part in parts))     # no −0 by rounding
 
 # %% ../../nbs/07s_batch.ipynb #14a751a2
 PART = 0.05     # of the negatives that count as the hardest

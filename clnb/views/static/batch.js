@@ -87,7 +87,7 @@ class Batch {
       if (!friends[a]) continue;
       const every = top + Math.log(all), among = near + Math.log(own), middle = pull / friends[a];
       parts.floor[a] = Math.log(friends[a]);
-      parts.loss[a] = every - middle;
+      parts.loss[a] = Math.max(0, every - middle);
       parts.uneven[a] = Math.max(0, among - middle - parts.floor[a]);
       parts.push[a] = Math.max(0, every - among);
     }
@@ -146,7 +146,8 @@ class BatchView {
     this.modes = group("what the matrix shows");
     this.modes.append(...Object.entries(MODES).map(([mode, text]) => make("button", { type: "button", "data-mode": mode, onclick: () => this.write({ mode }) }, text)));
     this.slide = slider("temperature", { min: this.range[0], max: this.range[1], log: true, value: this.t, show: plain }, (t) => this.heat(t));
-    this.slide.querySelector("input").style.width = "200px";
+    Object.assign(this.slide.querySelector("input").style, { width: "200px", minWidth: "60px", flex: "0 1 200px" });
+    this.slide.style.maxWidth = "100%";
     this.mask = checkbox("outline the positives", true, (on) => this.write({ outlined: on }));
     if (spaces.length > 1) stage.tools.append(this.spaces);
     stage.tools.append(this.modes, this.slide, this.mask);
@@ -182,26 +183,32 @@ class BatchView {
       o: () => this.write({ outlined: !this.get("outlined", true) }), e: () => this.write({ space: (this.space + 1) % stage.options.spaces.length }), Escape: () => this.write({ anchor: -1 }) };
   }
 
-  /** A selection made elsewhere brings its first row here, unless the row that is looked at belongs to it. */
+  /** A selection made elsewhere brings its first row here, unless the row that is clicked belongs to it. */
   follow() {
-    const picked = new Set(this.stage.selection);
-    if (!picked.size || (this.pinned >= 0 && picked.has(this.dataOf(this.pinned)))) return;
+    const picked = new Set(this.stage.selection), made = picked.size === this.mine?.size && [...picked].every((row) => this.mine.has(row));
+    if (this.picking || made || !picked.size || (this.pinned >= 0 && picked.has(this.dataOf(this.pinned)))) return;
     const a = this.order.findIndex((i) => picked.has(this.index[i]));
     if (a >= 0) this.write({ anchor: this.rowOf(a) });
   }
   take(a, event) {
     this.write({ anchor: this.rowOf(a) });
-    pick(this.stage, [this.dataOf(a)], event);
+    this.choose([this.dataOf(a)], event);
   }
-  go(by) {
-    const a = this.pinned < 0 ? (by > 0 ? 0 : this.n - 1) : Math.min(Math.max(this.pinned + by, 0), this.n - 1);
+  choose(rows, event) {
+    this.picking = true;
+    pick(this.stage, rows, event);
+    Object.assign(this, { picking: false, mine: new Set(this.stage.selection) });
+    this.whisper(`${this.stage.selection.length} rows selected`);
+  }
+  go(by) { this.goTo(this.pinned < 0 ? (by > 0 ? 0 : this.n - 1) : Math.min(Math.max(this.pinned + by, 0), this.n - 1)); }
+  goTo(a) {
     this.hover = null;
     this.write({ anchor: this.rowOf(a) });
     if (this.batch) this.whisper(this.aboutRow(a));
   }
   jump(by) {
     const now = this.blocks.findIndex(({ from, to }) => this.pinned >= from && this.pinned < to), k = now < 0 ? (by > 0 ? 0 : this.blocks.length - 1) : now + by;
-    if (this.blocks[k]) this.go(this.blocks[k].from - (this.pinned < 0 ? (by > 0 ? 0 : this.n - 1) : this.pinned));
+    if (this.blocks[k]) this.goTo(this.blocks[k].from);
   }
 
   draw(frame) {
@@ -433,7 +440,7 @@ class BatchView {
     const words = own ? [`row ${row}`, this.nameOf(b), "the anchor"] : [this.nameOf(b), `cos ${cosine}`, weight];
     const button = make("button", { type: "button", title: `row ${row}`, "aria-label": `row ${row}, ${this.nameOf(b)}, ${own ? "the anchor" : `cosine ${cosine}, weight ${weight}`}`, "aria-pressed": String(Boolean(picked)),
       style: { padding: "2px", border: `2px solid ${picked ? PICKED : own ? "var(--clnb-ink)" : "transparent"}`, background: "transparent", color: "inherit", display: "grid", justifyItems: "center", fontSize: "10px", maxWidth: "84px" },
-      onclick: (event) => { pick(this.stage, [this.dataOf(b)], event); this.whisper(`${this.stage.selection.length} rows selected`); } });
+      onclick: (event) => this.choose([this.dataOf(b)], event) });
     if (this.images) button.append(this.images.tile(this.pictures[this.order[b]], 44));
     button.append(...words.map((text) => make("span", { style: { maxWidth: "78px", overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } }, text)));
     button.dataset.row = row;
@@ -459,7 +466,7 @@ class BatchView {
   }
   classButton(k, name) {
     const { label, from, to } = this.blocks[k];
-    const button = make("button", { type: "button", className: "clnb-chip", title: `select the rows of ${name}`, onclick: (event) => pick(this.stage, this.order.slice(from, to).map((i) => this.index[i]), event) },
+    const button = make("button", { type: "button", className: "clnb-chip", title: `select the rows of ${name}`, onclick: (event) => this.choose(this.order.slice(from, to).map((i) => this.index[i]), event) },
       make("i", { className: "clnb-dot", style: { background: this.inkOf(label) } }), make("span", {}, name));
     button.dataset.block = k;
     return button;
