@@ -258,7 +258,7 @@ def test_every_width_and_both_themes(width, chromium, tmp_path):
             assert tile["y"] + tile["h"] <= box["height"]
         box = sheet.locator("canvas.clnb-canvas").nth(1).bounding_box()
         for cells in json.loads(sheet.locator("canvas.clnb-canvas").nth(1).get_attribute("data-boxes")):
-            assert cells["x"] + cells["w"] * cells["columns"] <= box["width"]
+            assert cells["x"] + cells["w"] * (cells["columns"] - 1) + cells["last"] <= box["width"]
             assert cells["y"] + cells["h"] * cells["rows"] <= box["height"]
         inks[scheme] = sheet.evaluate("getComputedStyle(document.querySelector('.clnb')).color")
         context.close()
@@ -299,7 +299,7 @@ def cell(page, part, i, j, run=0):
     box = next(b for b in json.loads(canvas.get_attribute("data-boxes")) if b["r"] == run and b["part"] == part)
     gap = 5 if part == "layers" and j == box["columns"] - 1 else 0
     place = canvas.bounding_box()
-    return place["x"] + box["x"] + gap + (j + 0.08) * box["w"], place["y"] + box["y"] + (i + 0.15) * box["h"]
+    return place["x"] + box["x"] + gap + j * box["w"] + 2, place["y"] + box["y"] + (i + 0.15) * box["h"]
 
 
 def test_cells_colours_and_numbers(open_page, tmp_path):
@@ -383,6 +383,7 @@ def test_little_and_many_gradients(source, open_page, tmp_path):
     canvas.click()
     if isinstance(source, History): assert "waiting for 'similarity'" in root(page).inner_text()
     elif np.isnan(source).all(): assert "9 without a gradient" in root(page).inner_text()
+    else: assert "sum over classes" in hover(page, *cell(page, "layers", 0, source.shape[-1]))
     assert page.painted() == 1 and not page.problems()
 
 

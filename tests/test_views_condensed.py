@@ -277,6 +277,13 @@ def test_large_sets_are_averaged_down():
     assert "drawn at 16 × 16 of 32 × 32" in view.frame["note"]
     assert unpacked(view.trajectory(0, 4999)["images"]).shape == (1, 3, 32, 32)
     assert len(view.kept(60)) == 1
+    history = History()
+    for step in range(10): history.record(step, condensed=images(100, 10, 3, 32, 32, seed=step))
+    view = Condensed({"a": history, "b": history})
+    state = view.part()["state"]
+    assert len(state["frames"]) == 10 and len(view.page()) < 20e6       # of smaller images, with a start of their size
+    assert state["start"][0]["shape"] == state["frames"][3]["runs"][1]["images"]["shape"] == [1000, 3, 10, 10]
+    assert view.start[0]["shape"] == view.frame["runs"][0]["images"]["shape"] == [1000, 3, 32, 32]
 
 
 def test_trajectories():

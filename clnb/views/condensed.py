@@ -231,6 +231,7 @@ class CondensedFrames(CondensedRuns):
     "What the page gets of condensed sets."
 
     budget = 4_000_000      # bytes of the images of one run in a frame
+    _room: int | None = None        # the same in a page, which shall hold some more frames
 
     def picture(self, k: int) -> dict[str, Any]:
         step = self.step_of(k)
@@ -253,14 +254,19 @@ class CondensedFrames(CondensedRuns):
     def small(self, x: np.ndarray, count: int = 0) -> np.ndarray:   # uint8 [C · m, ch, h, w]
         "The images in a row, averaged down where they would be too many bytes."
         flat = x.reshape(-1, *x.shape[2:])
-        return pixels(flat, None, max(int(math.sqrt(self.budget / (count or len(flat)) / x.shape[2])), 4))
+        room = self._room or self.budget
+        return pixels(flat, None, max(int(math.sqrt(room / (count or len(flat)) / x.shape[2])), 4))
+
+    def starts(self) -> list[dict[str, Any] | None]:
+        "Of every run the images at the start, as they travel."
+        known = [self.start_of(r) for r in range(len(self.held))]
+        return [None if x is None else packed(self.small(x)) for x in known]
 
     def _tell_start(self) -> None:
-        known = [self.start_of(r) for r in range(len(self.held))]
-        told = [x is not None for x in known]
-        if told == self._told: return
+        told = [self.start_of(r) is not None for r in range(len(self.held))]
+        if told == self._told or self._room: return
         self._told = told
-        with self._sending: self.start = [None if x is None else packed(self.small(x)) for x in known]
+        with self._sending: self.start = self.starts()
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["ask"] == "trajectory": return {"runs": [self.trajectory(r, int(question["row"]))
@@ -288,9 +294,14 @@ class CondensedFrames(CondensedRuns):
         return super().kept(max(2, min(frames, 12_000_000 // each)))
 
     def part(self, frames: int = 60, common: Sequence[int] | None = None) -> dict[str, Any]:
-        made = super().part(frames, common)
+        self._room = min(self.budget, 1_500_000 // len(self.held))
+        try:
+            made = super().part(frames, common)
+            start = self.starts()
+        finally:
+            self._room = None
         return {**made, "state": {**made["state"], "mode": self.mode, "only": self.only, "opened": self.opened,
-                                  "start": self.start}}
+                                  "start": start}}
 
     def height(self) -> int: return 620
 

@@ -8,6 +8,8 @@ function ramp(t) {
   const at = Math.min(Math.max(0.5 + 0.5 * t, 0), 1) * (BLUE_ORANGE.length - 1), i = Math.min(Math.floor(at), BLUE_ORANGE.length - 2), f = at - i;
   return BLUE_ORANGE[i].map((v, c) => Math.round(v + f * (BLUE_ORANGE[i + 1][c] - v)));
 }
+const COLOURS = Array.from({ length: 511 }, (_, k) => ramp(k / 255 - 1));       // made once: pixels are many
+const shade = (t) => COLOURS[Math.min(Math.max(Math.round(255 * t) + 255, 0), 510)];
 const spanOf = (most) => SPANS.find((span) => span >= most) ?? 255;
 const signed = (v) => `${v < 0 ? "−" : v > 0 ? "+" : ""}${short(Math.abs(+v.toFixed(1)))}`;
 
@@ -29,11 +31,13 @@ const largest = (d) => { let most = 0; for (const v of d) if (Math.abs(v) > most
 
 /** Pixels of one image, as they are or as differences, into image data at (x, y). */
 function put(data, width, x, y, image, [ch, h, w], d, span) {
-  const plane = h * w;
-  for (let p = 0; p < plane; p++) {
-    const at = 4 * ((y + Math.floor(p / w)) * width + x + (p % w));
-    const [r, g, b] = d ? ramp(d[p] / span) : [image[p], image[(ch === 1 ? 0 : plane) + p], image[(ch === 1 ? 0 : 2 * plane) + p]];
-    data[at] = r; data[at + 1] = g; data[at + 2] = b; data[at + 3] = 255;
+  const plane = h * w, green = ch === 1 ? 0 : plane, blue = 2 * green;
+  for (let i = 0, p = 0; i < h; i++) {
+    for (let j = 0, at = 4 * ((y + i) * width + x); j < w; j++, p++, at += 4) {
+      if (d) { const c = shade(d[p] / span); data[at] = c[0]; data[at + 1] = c[1]; data[at + 2] = c[2]; }
+      else { data[at] = image[p]; data[at + 1] = image[green + p]; data[at + 2] = image[blue + p]; }
+      data[at + 3] = 255;
+    }
   }
 }
 
@@ -172,7 +176,8 @@ class CondensedView {
       if (tile < 6 && best) break;
       tile = Math.max(tile >= 2 * w ? Math.floor(tile / w) * w : Math.floor(tile), 3);
       const tall = Math.max(Math.round((tile * h) / w), 2), high = Math.ceil(chosen.length / a) * (rows * (tall + 1) + 17), fits = high <= room;
-      if (!best || (fits && (!best.fits || tile > best.tile)) || (!fits && !best.fits && high < best.high)) best = { a, tile, tall, high, fits };
+      const good = fits && tile >= 12 ? 2 : tile >= 12 ? 1 : 0;      // rather high than too small to be seen
+      if (!best || good > best.good || (good === best.good && (good === 2 ? tile > best.tile : high < best.high))) best = { a, tile, tall, high, good };
     }
     const { a, tile, tall, high } = best, height = `${(title + high) * down}px`;
     if (stage.canvas.style.height !== height) { stage.canvas.style.height = height; stage.fit(); }

@@ -71,11 +71,12 @@ class GradientView {
     this.geometry = { cell, high, upright, foot, label, gap, side };
     this.runs.forEach((run, r) => {
       const left = (r % across) * room + label, top = Math.floor(r / across) * each + 20, low = top + side + foot + 36;
-      const wide = (side - gap) / (C + 1);
-      this.boxes.push({ r, part: "pairs", x: left, y: top, w: cell, h: cell, rows: C, columns: C }, { r, part: "layers", x: left, y: low, w: wide, h: high, rows: L, columns: C + 1 });
+      const last = Math.max((side - gap) / (C + 1), 18), wide = (side - gap - last) / C;      // the sums are to be seen among many classes, too
+      this.boxes.push({ r, part: "pairs", x: left, y: top, w: cell, last: cell, h: cell, rows: C, columns: C }, { r, part: "layers", x: left, y: low, w: wide, last, h: high, rows: L, columns: C + 1 });
       run.place = { left, top, low, room };
     });
   }
+  columnW(box, j) { return j === box.columns - 1 ? box.last : box.w; }
   columnX(box, j) { return box.x + j * box.w + (box.part === "layers" && j === this.classes.length ? this.geometry.gap : 0); }
 
   value(run, { part, i, j }) {
@@ -108,21 +109,22 @@ class GradientView {
   }
 
   cells(run, box) {
-    const { stage } = this, { ctx } = stage, C = this.classes.length, numbers = box.w >= 30 && box.h >= 13;
+    const { stage } = this, { ctx } = stage, C = this.classes.length, numbers = Math.min(box.w, box.last) >= 30 && box.h >= 13;
     for (let i = 0; i < box.rows; i++) for (let j = 0; j < box.columns; j++) {
-      const v = this.value(run, { part: box.part, i, j }), x = this.columnX(box, j), y = box.y + i * box.h, inner = box.w > 4 ? 0.5 : 0;
-      if (!Number.isFinite(v)) { this.hatch(x, y, box.w, box.h); continue; }
+      const v = this.value(run, { part: box.part, i, j }), wide = box.w > 12, fit = wide ? (at) => at : Math.round, inner = wide ? 0.5 : 0;      // small cells: no seams
+      const x = fit(this.columnX(box, j)), y = fit(box.y + i * box.h), w = fit(this.columnX(box, j) + this.columnW(box, j)) - x, h = fit(box.y + (i + 1) * box.h) - y;
+      if (!Number.isFinite(v)) { this.hatch(x, y, w, h); continue; }
       ctx.fillStyle = `rgb(${ramp(v).join(",")})`;
-      ctx.fillRect(x, y, box.w - inner, box.h - inner);
+      ctx.fillRect(x, y, w - inner, h - inner);
       if (!numbers) continue;
       ctx.fillStyle = Math.abs(v) > 0.6 ? "#fff" : "#000"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
-      ctx.fillText(two(v), x + box.w / 2, y + box.h / 2);
+      ctx.fillText(two(v), x + w / 2, y + h / 2);
     }
     const at = this.cursor;
     if (!at || at.part !== box.part) return;
-    const x = this.columnX(box, at.j), y = box.y + at.i * box.h;
-    ctx.strokeStyle = stage.paper; ctx.lineWidth = 4; ctx.strokeRect(x, y, box.w, box.h);
-    ctx.strokeStyle = stage.ink; ctx.lineWidth = 2; ctx.strokeRect(x, y, box.w, box.h);
+    const x = this.columnX(box, at.j), y = box.y + at.i * box.h, w = this.columnW(box, at.j);
+    ctx.strokeStyle = stage.paper; ctx.lineWidth = 4; ctx.strokeRect(x, y, w, box.h);
+    ctx.strokeStyle = stage.ink; ctx.lineWidth = 2; ctx.strokeRect(x, y, w, box.h);
   }
   /** Where there is no gradient, or nothing was recorded. */
   hatch(x, y, w, h) {
@@ -138,13 +140,16 @@ class GradientView {
 
   names(box) {
     const { ctx, ink } = this.stage, { upright, label, foot } = this.geometry, columns = box.part === "pairs" ? this.classes : [...this.classes, "sum"], rows = box.part === "pairs" ? this.classes : this.layers;
-    const few = (count, size) => Math.max(1, Math.ceil(11 / size)), end = box.y + box.rows * box.h;
+    const end = box.y + box.rows * box.h;
     ctx.fillStyle = ink; ctx.textBaseline = "middle"; ctx.textAlign = "right";
-    for (let i = 0; i < rows.length; i += few(rows.length, box.h)) ctx.fillText(cut(ctx, box.h < 11 ? String(i) : rows[i], label - 18), box.x - 4, box.y + (i + 0.5) * box.h);
-    for (let j = 0; j < columns.length; j += box.w < 11 ? Math.ceil(22 / box.w) : 1) {
-      const x = this.columnX(box, j) + box.w / 2;
+    for (let i = 0; i < rows.length; i += Math.max(1, Math.ceil(11 / box.h))) ctx.fillText(cut(ctx, box.h < 11 ? String(i) : rows[i], label - 18), box.x - 4, box.y + (i + 0.5) * box.h);
+    const every = box.w < 11 ? Math.ceil(22 / box.w) : 1, C = this.classes.length;
+    for (let j = 0; j < columns.length; j++) {
+      if (j % every && j !== C) continue;
+      if (every > 1 && j < C && C - j < every && columns.length > C) continue;       // room for the word "sum"
+      const x = this.columnX(box, j) + this.columnW(box, j) / 2;
       ctx.textAlign = "center";
-      if (box.w < 11) { ctx.fillText(j === this.classes.length ? "sum" : String(j), x, end + 9); continue; }
+      if (every > 1) { ctx.fillText(j === C ? "sum" : String(j), x, end + 9); continue; }
       if (!upright) { ctx.fillText(cut(ctx, columns[j], box.w), x, end + 9); continue; }
       ctx.save(); ctx.translate(x, end + 4); ctx.rotate(-Math.PI / 2); ctx.textAlign = "right"; ctx.fillText(cut(ctx, columns[j], foot - 6), 0, 0); ctx.restore();
     }
@@ -170,7 +175,7 @@ class GradientView {
   cellAt([x, y]) {
     for (const box of this.boxes) {
       if (!this.runs[box.r].pairs || y < box.y || y >= box.y + box.rows * box.h) continue;
-      for (let j = 0; j < box.columns; j++) { const from = this.columnX(box, j); if (x >= from && x < from + box.w) return { part: box.part, r: box.r, i: Math.floor((y - box.y) / box.h), j }; }
+      for (let j = 0; j < box.columns; j++) { const from = this.columnX(box, j); if (x >= from && x < from + this.columnW(box, j)) return { part: box.part, r: box.r, i: Math.floor((y - box.y) / box.h), j }; }
     }
     return null;
   }
@@ -208,7 +213,7 @@ class GradientView {
     }
     const facts = this.facts(this.cursor), box = this.boxes.find((b) => b.part === this.cursor.part), place = this.stage.canvas.getBoundingClientRect();
     this.whisper(facts.join(", "));
-    this.stage.showTip({ clientX: place.left + this.columnX(box, this.cursor.j) + box.w, clientY: place.top + box.y + (this.cursor.i + 1) * box.h }, make("b", {}, facts[0]), ...facts.slice(1));
+    this.stage.showTip({ clientX: place.left + this.columnX(box, this.cursor.j) + this.columnW(box, this.cursor.j), clientY: place.top + box.y + (this.cursor.i + 1) * box.h }, make("b", {}, facts[0]), ...facts.slice(1));
     this.stage.redraw();
   }
 
