@@ -22,6 +22,7 @@ from clnb.data import (
     make_crops,
     make_field,
     make_lesions,
+    make_shared_component,
     noisy_labels,
     pixel_noise,
 )
@@ -103,7 +104,7 @@ def test_larger_pictures_show_the_same(make):
 def test_other_numbers_of_threads_same_bytes():
     "Another process, another number of threads, scalar kernels: the same pictures."
     code = ("from clnb.data import *; print(make_field(60).fingerprint(), make_crops(60, size=32).fingerprint(), "
-            "make_lesions(60, minority=0.3).fingerprint())")
+            "make_lesions(60, minority=0.3).fingerprint(), make_shared_component(60, strength=3).fingerprint())")
     seen = set()
     for more in ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3"}, {"ATEN_CPU_CAPABILITY": "default"}):
         done = subprocess.run([sys.executable, "-c", code], env=os.environ | more, capture_output=True, text=True)
@@ -401,3 +402,45 @@ def test_changed_sets_are_rebuilt():
     s = imbalanced(noisy_labels(make_field(120), 0.3, seed=2), (12, 8, 6, 4, 2, 1), seed=3)
     again = rebuild(json.loads(json.dumps(recipe(s))))
     assert again.fingerprint() == s.fingerprint() and len(again) == 33
+
+
+# ---- what classes share --------------------------------------------------------------------------------------------
+def test_shared_component_is_as_described():
+    s = make_shared_component(1200, strength=0.0, noise=0.0)
+    assert s.fingerprint() == make_shared_component(strength=0.0, noise=0.0).fingerprint() and s.shape == (1, 16, 16)
+    assert s.counts().tolist() == [300] * 4 and rebuild(recipe(s)).fingerprint() == s.fingerprint()
+    on = (s.images[:, 0] > 160).double()                                    # a bar of 1, of at most 2
+    assert set(s.images.unique().tolist()) == {128, 191}
+    for c, (rows, columns) in enumerate(((3, 9), (9, 3))):                  # level, upright: 3 × 9 pixels
+        mine = on[s.labels == c]
+        assert (mine.amax(2).sum(1) == rows).all() and (mine.amax(1).sum(1) == columns).all()
+    middle = (on[s.labels == 0].mean(0).sum(1) * torch.arange(16)).sum() / on[s.labels == 0].mean(0).sum()
+    assert 6.5 < middle < 7.5 and on.mean(0)[0].sum() == 0
+    turned = on[s.labels == 2].flip(2).mean(0), on[s.labels == 3].mean(0)   # rising is falling in a mirror
+    assert torch.corrcoef(torch.stack(turned).flatten(1))[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 3.0, 6.0, 20.0])
+def test_shared_component_clips_next_to_nothing(strength):
+    x = make_shared_component(400, strength=strength).images
+    assert ((x == 0) | (x == 255)).double().mean() < 1e-3
+
+
+def test_shared_component_shares_more_with_strength():
+    "The waves have the variance (strength / 2)² Σ (1 + 0.3²) · var(wave), the same in all classes."
+    found = []
+    for strength in (1.0, 3.0, 6.0):
+        s = make_shared_component(1200, strength=strength)
+        x = (s.images.double() / 255 - 0.5) * 2 * (2 + 2.2 * strength + 0.9)
+        means = torch.stack([x[s.labels == c].mean(0) for c in range(4)])
+        found.append((means.var(0).sum() / x.var(0).sum()).item())
+        assert torch.corrcoef(means.flatten(1)).min() > {1.0: 0.6, 3.0: 0.95, 6.0: 0.98}[strength]
+    assert found[0] > found[1] > found[2]
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: make_shared_component(3), "count=3"), (lambda: make_shared_component(size=8), "size=8"),
+    (lambda: make_shared_component(strength=-1), "strength=-1"),
+    (lambda: make_shared_component(noise=float("nan")), "noise=nan")])
+def test_shared_component_faults(call, message):
+    with pytest.raises(ValueError, match=message): call()
