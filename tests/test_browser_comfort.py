@@ -14,15 +14,18 @@ from clnb.run import History, Pairs, softmax_pairs
 from clnb.toys import linear_toy, two_layer_toy
 from clnb.views import (
     AugmentationPlayground,
+    BatchSimilarity,
     Circle,
     ClassTable,
     ClusterTable,
     CollapseMonitor,
     Compare,
+    Condensed,
     Confusion,
     Curves,
     Embedding,
     Gallery,
+    GradientSimilarity,
     Heatmaps,
     Hierarchy,
     ImageGrid,
@@ -217,6 +220,28 @@ def sphere():
     return Sphere({"z": x, NASTY: x ** 3}, labels, images, CLASSES, {NASTY: np.arange(float(N))})
 
 
+def batch():
+    x, labels, images, _ = material()
+    return BatchSimilarity({"z": x, NASTY: x ** 3}, labels, images=images, classes=CLASSES, temperature=0.5)
+
+
+def condensing():
+    "What two condensations recorded."
+    runs = {}
+    for name, kind in (("DC", 0), (NASTY, 1)):
+        rng, runs[name] = np.random.default_rng(kind), History()
+        for step in range(0, 60, 10):
+            runs[name].record(step, condensed=rng.integers(0, 256, (3, 2, 1, 8, 8), dtype=np.uint8), accuracy=0.5,
+                              similarity=rng.uniform(-1, 1, (2, 3, 3)), matching=rng.uniform(0, 4, 2))
+    return runs
+
+
+def condensed(): return Condensed(condensing(), classes=CLASSES[:3])
+
+
+def gradients(): return GradientSimilarity(condensing(), classes=CLASSES[:3], layers=["first", NASTY])
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -227,7 +252,7 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "Compare": compare, "Heatmaps": heat, "SelectionProbe": probe, "SpectrumSweep": swept,
          "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks,
          "SettingSlider": settings, "MixtureMap": mixture, "ClusterTable": clusters, "Thresholds": thresholds,
-         "Sphere": sphere}
+         "Sphere": sphere, "BatchSimilarity": batch, "Condensed": condensed, "GradientSimilarity": gradients}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 
