@@ -196,7 +196,7 @@ def check_rows(
         "give one label per row, in the same order"
     raise ValueError(f"{name or 'z'!r} has {count:,} rows, but there are {rows:,} labels; {mend}")
 
-
+# %% ../../nbs/07s_batch.ipynb #3edd5e37
 def embeddings(
     source: Any,                        # [n, d], a History, a run, or a dict of these by name
     names: Sequence[str] | None,        # series of a history
@@ -404,7 +404,7 @@ class BatchStill(BatchFrames):
         axes.set_title("softmax weights (root scale)" if what else "cosines, −1 … 1", fontsize=9)
         for a, b in pairwise(edges):
             if not self.outlined or labels[a] < 0 or b - a < 2: continue
-            axes.plot([a, b, b, a, a], [a, a, b, b, a], color="black", lw=1)
+            axes.plot([a, b, b, a, a], [a, a, b, b, a], color="white" if what else "black", lw=1)
 
     def _bars(self, axes: Any, parts: Sequence[np.ndarray]) -> None:
         loss, n, left = parts[0], len(parts[0]), np.zeros(len(parts[0]))

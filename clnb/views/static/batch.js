@@ -19,31 +19,36 @@ const mean = (values) => { let sum = 0, n = 0; for (const v of values) if (Numbe
 
 /** Rows of one embedding in the order in which they are drawn: their cosines, and the negatives of each, most similar first. */
 class Batch {
-  constructor(z, labels, order, part) {
-    const n = order.length, d = z.shape[1];
-    Object.assign(this, { n, labels: Int32Array.from(order, (i) => labels[i]), s: new Float64Array(n * n), far: new Float64Array(n * n) });
+  constructor(z, blocks, order, part) {
+    const n = order.length, d = z.shape[1], rows = new Float64Array(n * d);
+    Object.assign(this, { n, from: new Uint32Array(n), to: new Uint32Array(n), s: new Float64Array(n * n), far: new Float64Array(n * n), p: new Float64Array(n * n) });
+    order.forEach((i, a) => rows.set(z.subarray(i * d, (i + 1) * d), a * d));
+    for (const { label, from, to } of blocks) for (let a = from; a < to; a++) { this.from[a] = label < 0 ? a : from; this.to[a] = label < 0 ? a + 1 : to; }
+    this.friends = this.from.map((from, a) => this.to[a] - from - 1);
+    this.foes = this.friends.map((count) => n - 1 - count);
+    this.hard = this.foes.map((count) => Math.ceil(part * count));
+    this.products(rows, d);
+    for (let a = 0; a < n; a++) {       // negated while they are sorted
+      const own = this.far.subarray(a * n, a * n + this.foes[a]), to = this.to[a];
+      for (let b = 0; b < this.from[a]; b++) own[b] = -this.s[a * n + b];
+      for (let b = to, k = this.from[a]; b < n; b++, k++) own[k] = -this.s[a * n + b];
+      own.sort();
+      for (let k = 0; k < own.length; k++) own[k] = -own[k];
+    }
+  }
+  products(rows, d) {
+    const { n, s } = this;
     for (let a = 0; a < n; a++) {
-      const p = order[a] * d;
+      const p = a * d;
       for (let b = a; b < n; b++) {
-        const q = order[b] * d;
+        const q = b * d;
         let sum = 0;
-        for (let k = 0; k < d; k++) sum += z[p + k] * z[q + k];
-        this.s[a * n + b] = this.s[b * n + a] = sum;
+        for (let k = 0; k < d; k++) sum += rows[p + k] * rows[q + k];
+        s[a * n + b] = s[b * n + a] = sum;
       }
     }
-    this.friends = new Uint32Array(n);
-    for (let a = 0; a < n; a++) for (let b = 0; b < n; b++) if (this.friend(a, b)) this.friends[a]++;
-    this.foes = this.friends.map((count) => n - 1 - count);
-    for (let a = 0; a < n; a++) {       // negated while it is sorted
-      const own = this.far.subarray(a * n, a * n + this.foes[a]);
-      let k = 0;
-      for (let b = 0; b < n; b++) if (b !== a && !this.friend(a, b)) own[k++] = -this.s[a * n + b];
-      own.sort();
-      for (let j = 0; j < k; j++) own[j] = -own[j];
-    }
-    this.hard = this.foes.map((count) => Math.ceil(part * count));
   }
-  friend(a, b) { return a !== b && this.labels[a] >= 0 && this.labels[a] === this.labels[b]; }
+  friend(a, b) { return a !== b && b >= this.from[a] && b < this.to[a]; }
 
   /** The share of the push of all negatives that the hardest carry, as a mean over anchors. */
   share(t) {
@@ -67,23 +72,17 @@ class Batch {
   /** Softmax weights, and what every anchor pays in its three parts; NaN for an anchor without a positive. */
   at(t) {
     if (this.known?.t === t) return this.known;
-    const { n, s, friends } = this, p = new Float64Array(n * n), parts = Object.fromEntries(["loss", "floor", "uneven", "push"].map((name) => [name, new Float64Array(n).fill(NaN)]));
+    const { n, s, p, friends, from, to } = this, parts = Object.fromEntries(["loss", "floor", "uneven", "push"].map((name) => [name, new Float64Array(n).fill(NaN)]));
     let highest = 0;
     for (let a = 0; a < n; a++) {
+      const at = a * n;
       let top = -Infinity, near = -Infinity, pull = 0, all = 0, own = 0;
-      for (let b = 0; b < n; b++) {
-        if (a === b) continue;
-        const v = s[a * n + b] / t;
-        if (v > top) top = v;
-        if (this.friend(a, b)) { pull += v; if (v > near) near = v; }
-      }
-      for (let b = 0; b < n; b++) {
-        if (a === b) continue;
-        const v = s[a * n + b] / t, e = (p[a * n + b] = Math.exp(v - top));
-        all += e;
-        if (this.friend(a, b)) own += Math.exp(v - near);
-      }
-      for (let b = 0; b < n; b++) { const w = (p[a * n + b] /= all); if (w > highest) highest = w; }
+      for (let b = 0; b < n; b++) if (b !== a && s[at + b] > top) top = s[at + b];
+      for (let b = from[a]; b < to[a]; b++) if (b !== a) { pull += s[at + b] / t; if (s[at + b] > near) near = s[at + b]; }
+      top /= t; near /= t;
+      for (let b = 0; b < n; b++) all += p[at + b] = b === a ? 0 : Math.exp(s[at + b] / t - top);
+      for (let b = from[a]; b < to[a]; b++) if (b !== a) own += Math.exp(s[at + b] / t - near);
+      for (let b = 0; b < n; b++) if ((p[at + b] /= all) > highest) highest = p[at + b];
       if (!friends[a]) continue;
       const every = top + Math.log(all), among = near + Math.log(own), middle = pull / friends[a];
       parts.floor[a] = Math.log(friends[a]);
@@ -215,7 +214,7 @@ class BatchView {
     const { stage } = this, part = frame.spaces?.[this.space];
     if (!part?.z) return this.nothing();
     if (this.number !== frame.number) { this.number = frame.number; this.batches = []; }
-    this.batch = this.batches[this.space] ??= new Batch(unpack(part.z), this.labels, this.order, stage.options.part);
+    this.batch = this.batches[this.space] ??= new Batch(unpack(part.z), this.blocks, this.order, stage.options.part);
     this.now = this.batch.at(this.t);
     this.picked = this.chosen.of(this.index.reduce((a, b) => Math.max(a, b), -1) + 1);
     this.layOut();
