@@ -4,26 +4,28 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'COLOURS', 'TEXTURES', 'GROUNDS', 'LEAVES', 'WIDTHS', 'VEINS', 'CROSS', 'SPIRAL', 'SPECIES', 'WEEDS',
-           'STRAW', 'SOILS', 'SIGNS', 'SEVERITY', 'SPOT_COLOURS', 'BARS', 'WAVES', 'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS',
-           'HALVES', 'PUBLIC', 'EMBEDDED', 'wrong', 'described', 'as_tensor', 'checked_images', 'check_unit_range',
-           'checked_integers', 'checked_names', 'checked_masks', 'checked_groups', 'Batch', 'free_memory',
-           'hash_tensor', 'Rows', 'check_rows', 'pick', 'Labelled', 'ImageSet', 'SegmentationSet', 'checked_spacing',
-           'checked_vectors', 'VectorSet', 'rank_in_class', 'stratified_parts', 'exchanged', 'grouped_parts',
-           'check_fractions', 'subset_of', 'part_of', 'few_of', 'batch_indices', 'batches', 'balanced_indices',
-           'digits', 'check_split', 'star_distance', 'ring_distance', 'cross_distance', 'between', 'backgrounds',
-           'placed', 'draw_shapes', 'make_shapes', 'shared_out', 'make_vectors', 'drawn_on_one_core', 'wave',
-           'as_bytes', 'pixel_noise', 'confounded', 'check_shares', 'numbered_from', 'draw_field', 'make_field',
-           'profile', 'Plant', 'feather', 'Strokes', 'rows_of', 'heading', 'leaf_table', 'leaves_of', 'rounded',
-           'shade', 'drop', 'laid', 'enlarged', 'bumps', 'landscape', 'shadow', 'over', 'greens', 'Scene',
-           'ground_plants', 'draw_crops', 'some_of', 'make_crops', 'lesion_signs', 'outline', 'spot', 'lesion_waves',
-           'lesion_colours', 'hairs', 'draw_lesions', 'make_lesions', 'swell', 'bars', 'make_shared_component',
-           'noisy_labels', 'imbalanced', 'check_edges', 'GraphSet', 'Npz', 'mapped', 'naming', 'coarse_word',
-           'split_rows', 'read_rows', 'check_lengths', 'channels_first', 'check_no_empty_class', 'plain_path',
-           'from_npz', 'image_set', 'vector_set', 'is_vectors', 'labelled', 'segmentation_set', 'whole',
-           'read_features', 'read_graph', 'members', 'save_npz', 'visible', 'split_folders', 'pictures_in', 'decode',
-           'decode_all', 'is_grey', 'from_folder', 'cache_folder', 'ArraysOnly', 'coarse_of_cifar100', 'Public',
-           'fetch_public', 'public_set', 'load_shapes', 'load_vectors', 'load_drawn', 'data_folders', 'available',
-           'load']
+           'STRAW', 'SOILS', 'SIGNS', 'SEVERITY', 'SPOT_COLOURS', 'BARS', 'WAVES', 'SURFACES', 'OUT', 'PAINTS', 'ROOFS',
+           'ROLES', 'SUFFIXES', 'SPLIT_FOLDERS', 'HALVES', 'PUBLIC', 'EMBEDDED', 'wrong', 'described', 'as_tensor',
+           'checked_images', 'check_unit_range', 'checked_integers', 'checked_names', 'checked_masks', 'checked_groups',
+           'Batch', 'free_memory', 'hash_tensor', 'Rows', 'check_rows', 'pick', 'Labelled', 'ImageSet',
+           'SegmentationSet', 'checked_spacing', 'checked_vectors', 'VectorSet', 'rank_in_class', 'stratified_parts',
+           'exchanged', 'grouped_parts', 'check_fractions', 'subset_of', 'part_of', 'few_of', 'batch_indices',
+           'batches', 'balanced_indices', 'digits', 'check_split', 'star_distance', 'ring_distance', 'cross_distance',
+           'between', 'backgrounds', 'placed', 'draw_shapes', 'make_shapes', 'shared_out', 'make_vectors',
+           'drawn_on_one_core', 'wave', 'as_bytes', 'pixel_noise', 'confounded', 'check_shares', 'numbered_from',
+           'draw_field', 'make_field', 'profile', 'Plant', 'feather', 'Strokes', 'rows_of', 'heading', 'leaf_table',
+           'leaves_of', 'rounded', 'shade', 'drop', 'laid', 'enlarged', 'bumps', 'landscape', 'shadow', 'over',
+           'greens', 'Scene', 'ground_plants', 'draw_crops', 'some_of', 'make_crops', 'lesion_signs', 'outline', 'spot',
+           'lesion_waves', 'lesion_colours', 'hairs', 'draw_lesions', 'make_lesions', 'swell', 'bars',
+           'make_shared_component', 'lottery', 'within', 'straight', 'Town', 'along_streets', 'houses', 'street',
+           'cells_of', 'scattered', 'mottled', 'surfaces', 'trees', 'in_shadow', 'colour', 'on_the_ground', 'roofs_of',
+           'painted', 'in_style', 'towns', 'make_tiles', 'noisy_labels', 'imbalanced', 'check_edges', 'GraphSet', 'Npz',
+           'mapped', 'naming', 'coarse_word', 'split_rows', 'read_rows', 'check_lengths', 'channels_first',
+           'check_no_empty_class', 'plain_path', 'from_npz', 'image_set', 'vector_set', 'is_vectors', 'labelled',
+           'segmentation_set', 'whole', 'read_features', 'read_graph', 'members', 'save_npz', 'visible',
+           'split_folders', 'pictures_in', 'decode', 'decode_all', 'is_grey', 'from_folder', 'cache_folder',
+           'ArraysOnly', 'coarse_of_cifar100', 'Public', 'fetch_public', 'public_set', 'load_shapes', 'load_vectors',
+           'load_drawn', 'data_folders', 'available', 'load']
 
 # %% ../nbs/01_data.ipynb #8633f2c2
 import contextlib
@@ -1599,6 +1601,257 @@ def make_shared_component(
     grey = 0.5 + values[:, None] / (2 * (2 + 2.2 * strength + 3 * noise))
     return ImageSet(as_bytes(grey), labels, BARS, name="shared_component")
 
+# %% ../nbs/01_data.ipynb #96b16c15
+def lottery(
+    *keys: Tensor,      # int64, of shapes that fit together
+) -> Tensor:            # [4, …] float64 in 0…1
+    "Four numbers that depend on these whole numbers alone; products wrap round, upper bits are mixed into lower ones."
+    h = torch.zeros((), dtype=torch.int64)
+    for key in keys:
+        h = (h ^ key) * 0x1E3779B97F4A7C15
+        h = (h ^ ((h >> 31) & 0x1FFFFFFFF)) * 0x3F58476D1CE4E5B9
+        h = h ^ ((h >> 29) & 0x7FFFFFFFF)
+    return torch.stack([(h >> k) & 0x1FFF for k in (12, 25, 38, 50)]).double() / 0x2000
+
+
+def within(dx: Tensor, dy: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+    "How far inside a rectangle of half sides a and b; negative outside."
+    return torch.minimum(a - dx.abs(), b - dy.abs())
+
+
+def straight(turn: Tensor) -> tuple[Tensor, Tensor]:     # [N] in 0…1, a whole turn
+    "A direction, without sines, which differ between machines."
+    x, y = 1 - (4 * turn - 2).abs(), 1 - (4 * ((turn + 0.25) % 1) - 2).abs()
+    length = (x * x + y * y).sqrt()
+    return x / length, y / length
+
+# %% ../nbs/01_data.ipynb #c275e303
+SURFACES = ("impervious", "building", "low vegetation", "tree", "car", "clutter")
+OUT = -99.0     # far outside
+
+
+@dataclass
+class Town:
+    "What the tiles of a scene share, [N, 1, 1] each; lengths in pixels."
+    key: Tensor         # int64, the number of the scene
+    cos: Tensor         # direction of the streets
+    sin: Tensor
+    wide: Tensor        # of a block
+    deep: Tensor
+    built: Tensor       # the share of parcels with a house,
+    green: Tensor       # of parcels with a lawn,
+    wooded: Tensor      # of places with a tree,
+    parked: Tensor      # of places with a car
+    season: Tensor      # 0 summer … 1 autumn
+    sun_x: Tensor       # where the sun is
+    sun_y: Tensor
+    roof: Tensor        # [N, 2, 3] colours of roofs
+
+
+def along_streets(town: Town, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    "Places as the streets see them, which bend."
+    a, b = town.cos * x + town.sin * y, town.cos * y - town.sin * x
+    a = a + 5 * swell(b / 160)
+    return a, b + 5 * swell(a / 190)
+
+
+def houses(town: Town, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    "How far inside a house; how far from its ridge; four numbers of the house; is there a lawn?"
+    block = [(t / w).floor().long() for t, w in ((a, town.wide), (b, town.deep))]
+    kerb, parts = 11.0, (2, 3)
+    size = [(w - 2 * kerb) / k for w, k in zip((town.wide, town.deep), parts, strict=True)]
+    place = [t - w * k - kerb for t, w, k in zip((a, b), (town.wide, town.deep), block, strict=True)]
+    parcel = [(p / s).floor().clamp(0, k - 1) for p, s, k in zip(place, size, parts, strict=True)]
+    number = (parcel[0] * 3 + parcel[1]).long()
+    u, v = (lottery(town.key, *block, number, torch.tensor(k)) for k in (20, 21))
+    x, y = (p - (k + 0.5) * s - 0.2 * s * (w - 0.5) for p, k, s, w in zip(place, parcel, size, u[1:3], strict=True))
+    half_x, half_y = (s * (0.24 + 0.18 * w) for s, w in zip(size, (u[3], v[0]), strict=True))
+    wing = within(x - half_x * (2 * v[1] - 1), y - half_y * (2 * v[2] - 1), 0.45 * half_x, 0.6 * half_y)
+    inside = torch.maximum(within(x, y, half_x, half_y), torch.where(v[3] < 0.5, wing, OUT))
+    ridge = torch.where(half_x >= half_y, y, x)
+    return torch.where(u[0] < town.built, inside, OUT), ridge, v, (v[1] * 7) % 1 < town.green
+
+
+def street(town: Town, across: Tensor, along: Tensor, pitch: Tensor, salt: int) -> tuple[Tensor, ...]:
+    "How far from the middle line; how far inside the street; how far inside a car; the car's paint."
+    line = (across / pitch + 0.5).floor().long()
+    off, half = across - line * pitch, 4.5 + 3.5 * lottery(town.key, line, torch.tensor(salt))[0].round()
+    slot, side = (along / 13).floor().long(), (off > 0).long()
+    there, slip, long, paint = lottery(town.key, line, slot, side, torch.tensor(salt + 1))
+    car = within(off - (side - 0.5) * half, along - (slot + 0.5) * 13 - 3 * (slip - 0.5), 1.7, 3.6 + 0.6 * long)
+    return off, half - off.abs(), torch.where(there < town.parked, car, OUT), paint
+
+# %% ../nbs/01_data.ipynb #deed5801
+def cells_of(t: Tensor, cell: float, dim: int, border: int) -> tuple[Tensor, Tensor, Tensor]:
+    "Which cell each place lies in, the first one of a tile, and the numbers of all that are needed."
+    at = (t / cell).floor().long()
+    first = at.amin(dim, keepdim=True) - border
+    count = int(t.shape[dim] / cell) + 2 + 2 * border
+    every = first + torch.arange(count).view((1, 1, -1) if dim == 2 else (1, -1, 1))
+    return at, first, every
+
+
+def scattered(town: Town, x: Tensor, y: Tensor, cell: float, salt: int, share: Tensor | float, low: float,
+              high: float) -> tuple[Tensor, ...]:
+    "Discs, at most one in each cell of a grid: how far inside the deepest one, its kind, the place in it in radii."
+    (i, i0, p), (j, j0, q) = cells_of(x, cell, 2, 1), cells_of(y, cell, 1, 1)
+    u, v, size, there = lottery(town.key, p, q, torch.tensor(salt))
+    size = torch.where(there < share, low + (high - low) * size, OUT)
+    px, py, n, best = (p + u) * cell, (q + v) * cell, torch.arange(len(x))[:, None, None], None
+    for di in (-1, 0, 1):
+        for dj in (-1, 0, 1):
+            at = (n, j - j0 + dj, i - i0 + di)
+            r, dx, dy = size[at], x - px[at], y - py[at]
+            new = torch.stack(torch.broadcast_tensors(r - (dx * dx + dy * dy).sqrt(), r, dx, dy))
+            best = new if best is None else torch.where(new[0] > best[0], new, best)
+    inside, r, dx, dy = best
+    return inside, (r * 1.7) % 1, dx / r, dy / r
+
+
+def mottled(town: Town, x: Tensor, y: Tensor, cell: float, salt: int) -> Tensor:
+    "A smooth random surface in -1…1 with bumps of this size."
+    (i, i0, p), (j, j0, q) = cells_of(x, cell, 2, 1), cells_of(y, cell, 1, 1)
+    value, n = lottery(town.key, p, q, torch.tensor(salt))[0], torch.arange(len(x))[:, None, None]
+    a, b, c, d = (value[n, j - j0 + dj, i - i0 + di] for dj in (0, 1) for di in (0, 1))
+    fx, fy = (t / cell - k for t, k in ((x, i), (y, j)))
+    fx, fy = (f * f * (3 - 2 * f) for f in (fx, fy))
+    upper, lower = a + (b - a) * fx, c + (d - c) * fx
+    return 2 * (upper + (lower - upper) * fy) - 1
+
+# %% ../nbs/01_data.ipynb #f224acf3
+def surfaces(town: Town, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    "What lies where: the class of every pixel, and what its painting needs."
+    a, b = along_streets(town, x, y)
+    off_a, on_a, car_a, paint_a = street(town, a, b, town.wide, 11)
+    off_b, on_b, car_b, paint_b = street(town, b, a, town.deep, 13)
+    on, crossing = torch.maximum(on_a, on_b), (on_a > 0) & (on_b > 0)
+    house, ridge, u, lawn = houses(town, a, b)
+    tree, kind, tx, ty = trees(town, x, y)
+    heap, what, _, _ = scattered(town, x, y, 47.0, 50, 0.3, 5.0, 11.0)
+    car = torch.where(on_b < 0, car_a, OUT).maximum(torch.where(on_a < 0, car_b, OUT))
+    mask = torch.where((on > 0) | ~lawn, 0, 2)
+    for k, there in ((5, (heap > 0) & (on < -1)), (4, car > 0), (3, tree > 0), (1, house > 0)):
+        mask = torch.where(there, k, mask)
+    line = [(off.abs() < 0.7) & (inside > 0) & (wave(along / 9) > 0)
+            for off, inside, along in ((off_a, on_a, b), (off_b, on_b, a))]
+    return {"mask": mask, "on": on, "line": (line[0] | line[1]) & ~crossing, "a": a, "b": b, "house": house,
+            "ridge": ridge, "u": u, "kind": kind, "tx": tx, "ty": ty, "what": what,
+            "paint": torch.where(car_a > car_b, paint_a, paint_b)}
+
+
+def trees(town: Town, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    "Crowns, as `scattered` gives them."
+    return scattered(town, x, y, 15.0, 40, town.wooded, 3.0, 7.5)
+
+
+def in_shadow(town: Town, x: Tensor, y: Tensor, reach: float = 7.0) -> Tensor:
+    "Is a house or a tree between the ground and the sun?"
+    dark = torch.zeros((), dtype=torch.bool)
+    for part in (0.33, 0.66, 1.0):
+        px, py = x + reach * part * town.sun_x, y + reach * part * town.sun_y
+        dark = dark | (houses(town, *along_streets(town, px, py))[0] > 0) | (trees(town, px, py)[0] > 0)
+    return dark
+
+# %% ../nbs/01_data.ipynb #13387921
+PAINTS = ((0.85, 0.85, 0.86), (0.12, 0.12, 0.13), (0.70, 0.12, 0.10), (0.16, 0.26, 0.55), (0.55, 0.56, 0.58))
+ROOFS = ((0.62, 0.34, 0.26), (0.50, 0.50, 0.52), (0.34, 0.33, 0.35), (0.74, 0.72, 0.68))
+
+
+def colour(*rgb: float) -> Tensor: return torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1)
+
+
+def on_the_ground(town: Town, s: dict[str, Tensor], rough: Tensor, fine: Tensor,
+                  grain: Tensor) -> tuple[Tensor, Tensor]:
+    "Yards, kerbs, streets and their lines; and grass."
+    a, b, on = (s[k][:, None] for k in ("a", "b", "on"))
+    ground = colour(0.60, 0.57, 0.53) * (1 + 0.05 * fine + 0.05 * wave(a / 3) * wave(b / 3))
+    ground = torch.where(on > -1.6, colour(0.66, 0.65, 0.62), ground)
+    ground = torch.where(on > 0, colour(0.42, 0.42, 0.43) * (1 + 0.06 * rough + 0.05 * grain), ground)
+    ground = torch.where(s["line"][:, None], colour(0.75, 0.75, 0.72), ground)
+    summer, autumn, season = colour(0.36, 0.50, 0.24), colour(0.56, 0.52, 0.30), town.season[:, None]
+    return ground, (summer + (autumn - summer) * season) * (1 + 0.16 * rough + 0.1 * fine + 0.1 * grain)
+
+
+def roofs_of(town: Town, s: dict[str, Tensor], grain: Tensor) -> Tensor:
+    "Two kinds of roofs, most of them with a ridge."
+    u, ridge = s["u"][:, :, None], s["ridge"][:, None]
+    roof = torch.where(u[1] < 0.6, town.roof[:, 0, :, None, None], town.roof[:, 1, :, None, None])
+    slope = torch.where(u[2] < 0.65, torch.where(ridge > 0, 0.16, -0.16), 0.0)
+    roof = roof * (0.95 + 0.1 * u[0] + slope + 0.04 * grain + 0.05 * wave(ridge / 2.2))
+    return torch.where(s["house"][:, None] < 0.9, roof * 0.82, roof)
+
+
+def painted(town: Town, s: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:   # [N, 3, H, W]
+    "The picture, in the light of one place and day."
+    rough, fine, grain = (mottled(town, x, y, cell, 70 + k)[:, None] for k, cell in enumerate((24.0, 7.0, 2.5)))
+    picture, grass = on_the_ground(town, s, rough, fine, grain)
+    lit = 1 + s["tx"] * town.sun_x + s["ty"] * town.sun_y - s["tx"].square() - s["ty"].square()
+    kind, green, brown = s["kind"][:, None], colour(0.20, 0.36, 0.16), colour(0.42, 0.36, 0.18)
+    crown = (green + (brown - green) * town.season[:, None] * kind) * (0.78 + 0.3 * lit[:, None] + 0.22 * grain)
+    sand, soil = colour(0.66, 0.56, 0.42), colour(0.45, 0.38, 0.35)
+    heap = torch.where(s["what"][:, None] < 0.35, colour(0.24, 0.36, 0.42) * (1 + 0.04 * grain),
+                       (sand + (soil - sand) * (0.5 + 0.5 * fine)) * (1 + 0.25 * grain))
+    car = torch.tensor(PAINTS).double()[(s["paint"] * len(PAINTS)).long()].permute(0, 3, 1, 2)
+    layers = (roofs_of(town, s, grain), grass, crown * (0.85 + 0.3 * kind), car, heap)
+    for k, layer in enumerate(layers, 1): picture = torch.where((s["mask"] == k)[:, None], layer, picture)
+    low = (s["mask"] != 1) & (s["mask"] != 3)
+    return torch.where((low & in_shadow(town, x, y))[:, None], 0.52 * picture, picture)
+
+
+def in_style(picture: Tensor, u: Tensor, strength: float) -> Tensor:    # u [N, 6] in 0…1
+    "Camera and weather: contrast, brightness, haze and a tint."
+    contrast, gain, haze, *tint = u.T[..., None, None, None]
+    picture = 0.45 + (picture - 0.45) * (1 + 0.7 * strength * (contrast - 0.5))
+    picture = picture * (1 + 0.5 * strength * (gain - 0.5)) * (1 + 0.24 * strength * (torch.cat(tint, 1) - 0.5))
+    return picture + (1 - picture) * (0.14 * strength * haze)
+
+# %% ../nbs/01_data.ipynb #4d7c38be
+def towns(seed: int, city: Tensor, strength: float) -> tuple[Town, Tensor]:
+    "A town for every scene, whose city is given, [S]; numbers of the cities' cameras, [S, 6]."
+    def uniform(root: int, *what: Any, shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=generator(derive_seed(root, "tiles", *what)), dtype=torch.float64)
+    u = uniform(seed, "scenes", shape=(len(city), 4))
+    k = torch.stack([uniform(0, "city", c, shape=(16,)) for c in range(int(city.max()) + 1)])[city]
+    tile, slate, dark, pale = torch.tensor(ROOFS).double()
+    first = torch.where(k[:, 7:8] > 0.5, slate, tile)
+    second = dark + (pale - dark) * k[:, 8:9]
+    numbers = (numbered_from(seed) + torch.arange(len(city)), *straight(u[:, 0]), 62 + 36 * u[:, 1] + 20 * k[:, 0],
+               78 + 40 * u[:, 2] + 20 * k[:, 1], 0.45 + 0.5 * k[:, 2], 0.3 + 0.6 * k[:, 3],
+               0.15 + 0.55 * k[:, 4] * u[:, 3], 0.1 + 0.4 * k[:, 5], strength * k[:, 9], *straight(k[:, 6]))
+    return Town(*(value[:, None, None] for value in numbers), torch.stack([first, second], 1)), k[:, 10:]
+
+
+@recorded
+@drawn_on_one_core
+def make_tiles(
+    count: int = 240,           # tiles
+    seed: int = 0,              # another number gives other scenes in the same cities
+    size: int = 96,             # pixels, from 32
+    cities: int = 4,            # that differ in style
+    style: float = 1.0,         # 0…1: how much they differ in season, camera and weather; 0: not at all
+    per_scene: int = 6,         # tiles of each scene, which may overlap
+) -> SegmentationSet:
+    "Aerial tiles: masks of SURFACES, domain the city, patient the scene. `ValueError` for bad numbers."
+    check_shares("make_tiles", style=style)
+    if count < 1 or size < 32 or cities < 1 or per_scene < 1:
+        raise ValueError(f"make_tiles needs count ≥ 1, size ≥ 32, cities ≥ 1 and per_scene ≥ 1; got count={count}, "
+                         f"size={size}, cities={cities}, per_scene={per_scene}")
+    scenes = -(-count // per_scene)
+    scene, city = torch.arange(count) % scenes, torch.arange(scenes) % cities
+    (town, camera), line = towns(seed, city, style), torch.arange(size, dtype=torch.float64)
+    rng = generator(derive_seed(seed, "tiles", "places"))
+    at = (torch.rand(count, 2, generator=rng, dtype=torch.float64) * 3 * size).floor()
+    x, y, drawn = at[:, :1, None] + line, at[:, 1:, None] + line[:, None], []
+    for rows in torch.arange(count).split(64):
+        here = rows_of(town, scene[rows])
+        found = surfaces(here, x[rows], y[rows])
+        drawn.append((painted(here, found, x[rows], y[rows]), found["mask"].to(torch.uint8)))
+    picture, masks = (torch.cat(part) for part in zip(*drawn, strict=True))
+    noise = pixel_noise(picture.shape, generator(derive_seed(seed, "tiles", "noise")))
+    return SegmentationSet(as_bytes(in_style(picture, camera[scene], style) + 0.015 * noise), masks, SURFACES,
+                           domain=city[scene], patient=scene + numbered_from(seed),
+                           domains=tuple(f"city {c}" for c in range(cities)), name="tiles")
+
 # %% ../nbs/01_data.ipynb #b4764e3a
 @recorded
 def noisy_labels(
@@ -2293,22 +2546,22 @@ def load_vectors(
 
 # %% ../nbs/01_data.ipynb #c3e7925d
 def load_drawn(
-    make: Callable[..., ImageSet],
+    make: Callable[..., ImageSet | SegmentationSet],
     train: int,     # pictures
     test: int,
-) -> Callable[[str], ImageSet]:
+) -> Callable[[str], ImageSet | SegmentationSet]:
     "How `load` gets a set that is drawn: seed 0 for training, seed 1 for testing."
-    def drawn(split: str) -> ImageSet:
+    def drawn(split: str) -> ImageSet | SegmentationSet:
         check_split(make.__name__.removeprefix("make_"), split, ("train", "test"))
         return make(train, seed=0) if split == "train" else make(test, seed=1)
     return drawn
 
 # %% ../nbs/01_data.ipynb #0eb28fbf
-EMBEDDED: dict[str, Callable[[str], Labelled]] = {
+EMBEDDED: dict[str, Callable[[str], Labelled | SegmentationSet]] = {
     "digits": digits, "shapes": load_shapes, "vectors": load_vectors,
     "field": load_drawn(make_field, 1200, 600),
     "crops": load_drawn(make_crops, 1200, 600), "lesions": load_drawn(make_lesions, 2200, 2200),
-    "shared_component": load_drawn(make_shared_component, 1200, 1000),
+    "shared_component": load_drawn(make_shared_component, 1200, 1000), "tiles": load_drawn(make_tiles, 240, 120),
 }
 
 # %% ../nbs/01_data.ipynb #b96cb3e7

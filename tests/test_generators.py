@@ -19,10 +19,12 @@ from clnb.data import (
     imbalanced,
     lesion_signs,
     load,
+    lottery,
     make_crops,
     make_field,
     make_lesions,
     make_shared_component,
+    make_tiles,
     noisy_labels,
     pixel_noise,
 )
@@ -104,7 +106,8 @@ def test_larger_pictures_show_the_same(make):
 def test_other_numbers_of_threads_same_bytes():
     "Another process, another number of threads, scalar kernels: the same pictures."
     code = ("from clnb.data import *; print(make_field(60).fingerprint(), make_crops(60, size=32).fingerprint(), "
-            "make_lesions(60, minority=0.3).fingerprint(), make_shared_component(60, strength=3).fingerprint())")
+            "make_lesions(60, minority=0.3).fingerprint(), make_shared_component(60, strength=3).fingerprint(), "
+            "make_tiles(12, size=32).fingerprint())")
     seen = set()
     for more in ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3"}, {"ATEN_CPU_CAPABILITY": "default"}):
         done = subprocess.run([sys.executable, "-c", code], env=os.environ | more, capture_output=True, text=True)
@@ -443,4 +446,68 @@ def test_shared_component_shares_more_with_strength():
     (lambda: make_shared_component(strength=-1), "strength=-1"),
     (lambda: make_shared_component(noise=float("nan")), "noise=nan")])
 def test_shared_component_faults(call, message):
+    with pytest.raises(ValueError, match=message): call()
+
+
+# ---- towns from the air --------------------------------------------------------------------------------------------
+def test_tiles_are_as_described():
+    s = make_tiles(48, size=48, cities=3, per_scene=4)
+    assert s.shape == (3, 48, 48) and s.fingerprint() == make_tiles(48, size=48, cities=3, per_scene=4).fingerprint()
+    assert rebuild(json.loads(json.dumps(recipe(s)))).fingerprint() == s.fingerprint()
+    assert s.classes[0] == "impervious" and set(s.masks.unique().tolist()) == set(range(6))
+    assert len(s.patient.unique()) == 12 and (s.patient.unique(return_counts=True)[1] == 4).all()
+    pairs = torch.stack([s.patient, s.domain]).unique(dim=1)
+    assert pairs.shape[1] == 12 and s.domain.bincount().tolist() == [16, 16, 16]        # a scene lies in one city
+    for part in s.split(0.5, 0.25, 0.25): assert len(part)
+    assert not set(s.patient.tolist()) & set(make_tiles(12, seed=1, size=48).patient.tolist())
+
+
+def test_style_changes_colours_alone():
+    plain, half, full = (make_tiles(24, size=48, style=style) for style in (0.0, 0.5, 1.0))
+    assert plain.masks.equal(half.masks) and plain.masks.equal(full.masks) and plain.domain.equal(full.domain)
+    mean = [torch.stack([s.images[s.domain == c].double().mean((0, 2, 3)) for c in range(4)])
+            for s in (plain, half, full)]
+    apart = [(x - x.mean(0)).norm().item() for x in mean]
+    assert apart[2] > apart[1] and apart[2] > 1.5 * apart[0]
+
+
+def test_a_place_looks_the_same_from_every_tile(monkeypatch):
+    "Two tiles of one scene that overlap agree where they do."
+    s = make_tiles(60, size=96, cities=1, per_scene=60, style=0.0)
+    rng = data.generator(data.derive_seed(0, "tiles", "places"))
+    at = (torch.rand(60, 2, generator=rng, dtype=torch.float64) * 3 * 96).floor().long()
+    seen = 0
+    for i in range(20):
+        for j in range(i + 1, 60):
+            dx, dy = (at[j] - at[i]).tolist()
+            if abs(dx) > 60 or abs(dy) > 60: continue
+            here = s.masks[i, max(0, dy):96 + min(0, dy), max(0, dx):96 + min(0, dx)]
+            there = s.masks[j, max(0, -dy):96 + min(0, -dy), max(0, -dx):96 + min(0, -dx)]
+            assert here.equal(there)
+            seen += 1
+    assert seen > 5
+
+
+def test_classes_can_be_told_apart_by_colour_and_place():
+    "Shares of the classes, and that trees and grass are green and streets are not."
+    s = make_tiles(48, style=0.0)
+    share = torch.stack([(s.masks == k).double().mean() for k in range(6)])
+    assert share[0] > 0.2 and share[1] > 0.08 and share[2] > 0.1 and share[3] > 0.02 and share[4:].min() > 0.002
+    green = excess_green(s.images)
+    assert green[s.masks == 3].mean() > 0.2 and green[s.masks == 2].mean() > 0.15 and green[s.masks == 0].mean() < 0.05
+
+
+def test_lottery_is_even_and_blind_to_its_neighbours():
+    x = lottery(torch.arange(300)[:, None], torch.arange(300), torch.tensor(5))
+    assert x.shape == (4, 300, 300) and x.min() >= 0 and x.max() < 1
+    assert (x.flatten(1).sort(1).values - torch.linspace(0, 1, 90_000)).abs().max() < 0.01
+    for other in (x.roll(1, 1), x.roll(1, 2), x.flip(0)):
+        assert torch.corrcoef(torch.stack([x.flatten(), other.flatten()]))[0, 1].abs() < 0.01
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: make_tiles(0), "count=0"), (lambda: make_tiles(size=16), "size=16"),
+    (lambda: make_tiles(style=2), "style in 0…1"), (lambda: make_tiles(cities=0), "cities=0"),
+    (lambda: make_tiles(per_scene=0), "per_scene=0")])
+def test_tiles_faults(call, message):
     with pytest.raises(ValueError, match=message): call()
