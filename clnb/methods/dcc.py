@@ -293,7 +293,8 @@ class CondensedSet:
 
     def rows(self) -> tuple[Tensor, Tensor]:
         "Images [C · m, ch, H, W] and labels [C · m]."
-        return self.images.flatten(0, 1), torch.arange(len(self.images)).repeat_interleave(self.images.shape[1])
+        labels = torch.arange(len(self.images), device=self.images.device)
+        return self.images.flatten(0, 1), labels.repeat_interleave(self.images.shape[1])
 
     def normalised(self, images: Tensor) -> Tensor:     # uint8 or float 0…1, [..., ch, H, W]
         "Real images in the units of the learned ones."
@@ -307,7 +308,7 @@ class CondensedSet:
 
     def and_then(self, more: "CondensedSet", dim: int = 0) -> "CondensedSet":
         "Joined with a set of other classes (dim 0) or of the same ones (dim 1), in the units of this one."
-        there = more.images * more.std.view(-1, 1, 1) + more.mean.view(-1, 1, 1)
+        there = (more.images * more.std.view(-1, 1, 1) + more.mean.view(-1, 1, 1)).to(self.images)
         classes = self.classes + more.classes if dim == 0 else self.classes
         return CondensedSet(torch.cat([self.images, self.normalised(there)], dim), classes, self.mean, self.std)
 
@@ -437,11 +438,11 @@ def train_on(
         rate = 0.01 if half == epochs // 2 + 1 else 0.001
         optimizer = torch.optim.SGD(network.parameters(), rate, 0.9, weight_decay=5e-4)     # new: no momentum is left
         for _ in range(half):
-            for rows in torch.randperm(len(images), generator=rng).split(batch_size):
-                x = images[rows.to(images.device)]
+            for rows in torch.randperm(len(images), generator=rng).to(images.device).split(batch_size):
+                x = images[rows]
                 if families: x = siamese_augment(x, draw_omega(families, rng, len(rows)))
                 optimizer.zero_grad(set_to_none=True)
-                F.cross_entropy(network(x), labels[rows].to(x.device)).backward()
+                F.cross_entropy(network(x), labels[rows]).backward()
                 optimizer.step()
             each(network)
     return network
@@ -497,7 +498,7 @@ class Passes(Method):
         "A fresh network; before the first, images to begin with."
         if epoch == 0: self.begin(chosen(data, self.images.shape[1], "random", int(torch.randint(2**31, ()))))
         renewed(self.network)
-        self.outer, self.inner = epoch, 0
+        self.outer, self.inner, self.rng = epoch, 0, generator_of(int(torch.randint(2**62, ())))
         return ()
 
     @torch.no_grad()
@@ -513,9 +514,12 @@ class Passes(Method):
         "As of any module, but channels stay in front of pixels: there group norms are more exact."
         return super().to(*args, **options)
 
-    def get_extra_state(self) -> dict[str, int]: return {"outer": self.outer, "inner": self.inner}
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"outer": self.outer, "inner": self.inner, "rng": self.rng.get_state()}
 
-    def set_extra_state(self, state: dict[str, int]) -> None: self.outer, self.inner = state["outer"], state["inner"]
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.outer, self.inner = state["outer"], state["inner"]
+        self.rng.set_state(state["rng"])
 
 # %% ../../nbs/16_dcc.ipynb #1aaafd87
 @recorded
@@ -550,6 +554,7 @@ class Condenser(Passes):
         self.n_net_epochs = epochs if n_net_epochs is None else n_net_epochs
         self.outer_warmup, self.inner_warmup, self.lr_net = outer_warmup, inner_warmup, lr_net
         self.outer = self.inner = 0     # the network, and the matching step with it, that comes next
+        self.rng = generator_of(0)      # on the CPU: which transformation comes next must be known there
         self.images = nn.Parameter(torch.zeros(len(self.classes), per_class, *shape))
         self.register_buffer("mean", torch.zeros(shape[0]))
         self.register_buffer("std", torch.ones(shape[0]))
@@ -559,44 +564,42 @@ class Condenser(Passes):
 
     def condensed(self) -> CondensedSet:
         "The images as they are now."
-        return CondensedSet(*(part.detach().clone() for part in (self.images,)), self.classes, self.mean.cpu(),
-                            self.std.cpu())
+        return CondensedSet(self.images.detach().clone(), self.classes, self.mean, self.std)
 
     def loss_now(self) -> str:
         "Which loss this step uses."
         warm = warming_up(self.outer, self.inner, self.outer_warmup, self.inner_warmup)
         return "dc" if self.kind == "dc" or warm else "dcc"
 
-    def sides(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sides(self, images: Tensor) -> tuple[Tensor, Tensor]:
         "Real and learned images [C, n, ch, H, W], after the same transformation of each class."
         real = self.condensed().normalised(images).unflatten(0, (len(self.images), -1)).contiguous()
         learned = self.images.contiguous()
         if not self.families: return real, learned
-        drawn = [draw_omega(self.families, rng) for _ in self.classes]
+        drawn = [draw_omega(self.families, self.rng) for _ in self.classes]
         return tuple(torch.stack([siamese_augment(x, omega) for x, omega in zip(side, drawn, strict=True)])
                      for side in (real, learned))
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        rng = generator_of(int(torch.randint(2**62, (), generator=batch.generator, device=batch.images.device)))
-        real, learned = self.sides(batch.images, rng)
+        real, learned = self.sides(batch.images)
         with matching_mode(self.network, real):
             target = class_gradients(self.network, real)
             dc, dcc, slope = image_gradient(self.network, learned, target, kind := self.loss_now())
         self.images.grad = torch.autograd.grad(learned, self.images, slope)[0]
         self.optimizer.step()
-        if self.inner + 1 < self.n_match_steps: self.train_network(rng)
+        if self.inner + 1 < self.n_match_steps: self.train_network()
         self.inner += 1
         return {"loss": dc if kind == "dc" else dcc, "dc": dc, "dcc": dcc}
 
-    def train_network(self, rng: torch.Generator) -> None:
+    def train_network(self) -> None:
         "Some epochs on the learned images: SGD without momentum."
-        images, labels = (part.to(self.images.device) for part in self.condensed().rows())
+        images, labels = self.condensed().rows()
         weights = list(self.network.parameters())
         for _ in range(self.n_net_epochs):
-            for rows in torch.randperm(len(images), generator=rng).split(256):
-                x = images[rows.to(images.device)]
-                if self.families: x = siamese_augment(x, draw_omega(self.families, rng, len(rows)))
-                slope = torch.autograd.grad(F.cross_entropy(self.network(x), labels[rows.to(images.device)]), weights)
+            for rows in torch.randperm(len(images), generator=self.rng).to(images.device).split(256):
+                x = images[rows]
+                if self.families: x = siamese_augment(x, draw_omega(self.families, self.rng, len(rows)))
+                slope = torch.autograd.grad(F.cross_entropy(self.network(x), labels[rows]), weights)
                 with torch.no_grad(): torch._foreach_add_(weights, slope, alpha=-self.lr_net)
 
     def embed(self, x: Tensor) -> Tensor:
