@@ -3,8 +3,8 @@
     python bench/dcc.py [--scale smoke|teach|full] [--json FILE]
 
 Ten classes, the ConvNet of the papers, 256 real and 10 learned images of each class. The peer is the published step,
-restated: for every class one pass over its real images and one, with a graph, over its learned ones, all 256 at once;
-then the loss and its gradient for the images. `apart`: relative difference of the losses. Seconds, best of three turns;
+restated: for every class one pass over its real images and one, with a graph, over its learned ones, all 256 at once,
+each with the gradients of all parameters; then the loss and its gradient for the images. `apart`: relative difference of the losses. Seconds, best of three turns;
 `peak` is the growth of the process's memory in a step, in GiB, each measured in a process of its own.
 """
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from clnb import nets
 from clnb.core import generator
-from clnb.methods.dcc import class_gradients, gradient_distance, image_gradient, weights_of
+from clnb.methods.dcc import class_gradients, gradient_distance, image_gradient
 
 SIZES = {"smoke": (8, 16, 2), "teach": (128, 256, 10), "full": (128, 256, 10)}     # width, real, learned of each class
 
@@ -48,12 +48,12 @@ def ours(network: nn.Module, real: Tensor, learned: Tensor, loss: str) -> Tensor
 
 def published(network: nn.Module, real: Tensor, learned: Tensor, loss: str) -> Tensor:
     """Class by class."""
-    learned, own, target = learned.clone().requires_grad_(), [], []
+    learned, own, target, weights = learned.clone().requires_grad_(), [], [], list(network.parameters())
     for c, (x, s) in enumerate(zip(real, learned, strict=True)):
         label = torch.full((len(x),), c, device=x.device)
-        target.append(torch.autograd.grad(F.cross_entropy(network(x), label), weights_of(network)))
+        target.append(torch.autograd.grad(F.cross_entropy(network(x), label), weights))
         found = F.cross_entropy(network(s), label[: len(s)])
-        own.append(torch.autograd.grad(found, weights_of(network), create_graph=True))
+        own.append(torch.autograd.grad(found, weights, create_graph=True))
     if loss == "dc": value = sum(gradient_distance(a, b) for a, b in zip(own, target, strict=True))
     else:
         value = gradient_distance(*([sum(g) / len(real) for g in zip(*side, strict=True)] for side in (own, target)))
