@@ -4,8 +4,9 @@
 
 Ten classes, the ConvNet of the papers, 256 real and 10 learned images of each class. The peer is the published step,
 restated: for every class one pass over its real images and one, with a graph, over its learned ones, all 256 at once,
-each with the gradients of all parameters; then the loss and its gradient for the images. `apart`: relative difference of the losses. Seconds, best of three turns;
-`peak` is the growth of the process's memory in a step, in GiB, each measured in a process of its own.
+each with the gradients of all parameters; then the loss and its gradient for the images. `apart`: relative difference
+of the losses. Seconds, best of three turns; `peak` is the growth of the process's memory in a step, in GiB, each
+measured in a process of its own.
 """
 
 from __future__ import annotations
