@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NORMS', 'ACTIVATIONS', 'SQUARE', 'SIZED', 'PROJECTORS', 'Tensors', 'Encoder', 'small_convnet', 'count_parameters',
            'receptive_field', 'resnet18', 'resnet50', 'MLP', 'mlp', 'ResidualBlock', 'ResidualMLP', 'residual_mlp',
-           'ConvNet', 'convnet', 'projection_head', 'Scale', 'Fixed', 'SubVector', 'RandomSubVector', 'Projector',
-           'projector', 'momentum_update', 'MomentumCopy']
+           'HalfPool', 'ConvNet', 'convnet', 'projection_head', 'Scale', 'Fixed', 'SubVector', 'RandomSubVector',
+           'Projector', 'projector', 'momentum_update', 'MomentumCopy']
 
 # %% ../nbs/04_nets.ipynb #39b47f0e
 import copy
@@ -292,6 +292,15 @@ NORMS = {"instance": lambda width: nn.GroupNorm(width, width), "group": lambda w
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
 
 
+class HalfPool(nn.Module):
+    "Means of 2 × 2 pixels, as `nn.AvgPool2d(2)`; from strips, whose gradient is ten times as fast on a processor."
+
+    def forward(self, x: Tensor) -> Tensor:     # [N, C, H, W] -> [N, C, H // 2, W // 2]
+        h, w = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+        rows = x[:, :, 0:h:2, :w] + x[:, :, 1:h:2, :w]
+        return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
 class ConvNet(nn.Sequential):
     "`features`, then `classifier`: images [N, channels, size, size] -> logits [N, classes]."
 
@@ -330,7 +339,7 @@ def convnet(
     with _starting_from(seed):
         convolutions = [nn.Conv2d(width if k else channels, width, 3, padding=1) for k in range(depth)]
         if size == 28: convolutions[0].padding = (3, 3)
-        blocks = [nn.Sequential(convolution, NORMS[norm](width), ACTIVATIONS[activation](), nn.AvgPool2d(2))
+        blocks = [nn.Sequential(convolution, NORMS[norm](width), ACTIVATIONS[activation](), HalfPool())
                   for convolution in convolutions]
         return ConvNet(nn.Sequential(*blocks), nn.Linear(width * side**2, classes), channels, size)
 

@@ -273,3 +273,13 @@ def test_gradients_reach_every_parameter():
                    (nets.mlp((12, 5, 3), batch_norm=True), torch.rand(4, 12))):
         net(x).square().sum().backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+def test_half_pool_is_average_pooling(size):
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    ours, theirs = nets.HalfPool()(x), torch.nn.functional.avg_pool2d(x, 2)
+    assert torch.allclose(ours, theirs, atol=1e-14)
+    weight = torch.randn_like(ours)
+    a, b = (torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs))
+    assert torch.allclose(a, b, atol=1e-14)
