@@ -519,7 +519,7 @@ class Passes(Method):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.outer, self.inner = state["outer"], state["inner"]
-        self.rng.set_state(state["rng"])
+        self.rng.set_state(state["rng"].cpu())
 
 # %% ../../nbs/16_dcc.ipynb #1aaafd87
 @recorded
