@@ -1757,7 +1757,9 @@ PAINTS = ((0.85, 0.85, 0.86), (0.12, 0.12, 0.13), (0.70, 0.12, 0.10), (0.16, 0.2
 ROOFS = ((0.62, 0.34, 0.26), (0.50, 0.50, 0.52), (0.34, 0.33, 0.35), (0.74, 0.72, 0.68))
 
 
-def colour(*rgb: float) -> Tensor: return torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1)
+def colour(*rgb: float) -> Tensor:
+    "A colour that pictures [N, 3, H, W] can be painted with."
+    return torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1)
 
 
 def on_the_ground(town: Town, s: dict[str, Tensor], rough: Tensor, fine: Tensor,
