@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .core import one_of
+
 # %% ../nbs/03_losses.ipynb #f5eee420
 _TINY = 1e-30  # an embedding with no entry above this counts as zero
 
@@ -85,11 +87,6 @@ def _labels(name: str, labels: Tensor, rows: int, device: torch.device) -> None:
     if labels.device != device:
         raise ValueError(f"{name} is on {labels.device} and the embeddings on {device}; move one of them")
 
-
-def _choice(name: str, value: str, *allowed: str) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-
 # %% ../nbs/03_losses.ipynb #d4005d87
 @contextmanager
 def _full_precision(z: Tensor) -> Iterator[None]:
@@ -127,7 +124,7 @@ def info_nce(
     """
     _pairs(2 if negatives is None else 1, q=q, k=k)
     _positive("temperature", temperature)
-    _choice("reduction", reduction, "mean", "none")
+    one_of("reduction", reduction, ("mean", "none"))
     with _full_precision(q):
         q, k = unit(q) / temperature, unit(k)
         if negatives is None:
@@ -165,7 +162,7 @@ def nt_xent(
     """
     _pairs(2, za=za, zb=zb)
     _positive("temperature", temperature)
-    _choice("reduction", reduction, "mean", "none")
+    one_of("reduction", reduction, ("mean", "none"))
     with _full_precision(za):
         positive, negatives = _similarities(za, zb, temperature)
         return _reduced(-F.logsigmoid(positive - negatives.logsumexp(1)), reduction)
@@ -188,7 +185,7 @@ def sup_con(
     _positive("temperature", temperature)
     for name, value, allowed in (("variant", variant, ("out", "in")), ("empty", empty, ("skip", "zero")),
                                  ("reduction", reduction, ("mean", "none"))):
-        _choice(name, value, *allowed)
+        one_of(name, value, allowed)
     if len(z) < 2:
         raise ValueError("sup_con needs at least 2 embeddings, got 1")
     with _full_precision(z):
@@ -276,7 +273,7 @@ def proto_nce(
 
     Raises `TypeError` and `ValueError` for shapes or level counts that do not fit, and for φ ≤ 0 on the CPU.
     """
-    _choice("reduction", reduction, "mean", "none")
+    one_of("reduction", reduction, ("mean", "none"))
     given = {"q": q, "prototypes": prototypes, "assignments": assignments, "concentration": concentration}
     lists = {name: list(x) if isinstance(x, (list, tuple)) else [x] for name, x in given.items()}
     levels = max(map(len, lists.values()))
@@ -359,7 +356,7 @@ def hard_nt_xent(
     `tau_plus = beta = 0` is `nt_xent`. Raises as `nt_xent` does, and for tau_plus or beta out of range.
     """
     _check_hard(za, zb, temperature, tau_plus, beta)
-    _choice("reduction", reduction, "mean", "none")
+    one_of("reduction", reduction, ("mean", "none"))
     with _full_precision(za):
         positive, negatives = _similarities(za, zb, temperature)
         log_g = _log_negatives(positive, negatives, temperature, tau_plus, beta)
@@ -375,7 +372,7 @@ def align(
     "Alignment (Wang and Isola 2020, section 4.1.1): mean distance of positives to the power `alpha`."
     _pairs(1, x=x, y=y)
     _positive("alpha", alpha, 1.0, open_=False)
-    _choice("reduction", reduction, "mean", "none")
+    one_of("reduction", reduction, ("mean", "none"))
     with _full_precision(x):
         return _reduced(torch.linalg.vector_norm(unit(x) - unit(y), dim=1).pow(alpha), reduction)
 
@@ -388,7 +385,7 @@ def uniform(
     "Uniformity (Wang and Isola 2020, section 4.1.2) over distinct pairs."
     _embeddings(x=x)
     _positive("t", t)
-    _choice("reduction", reduction, "mean", "none")
+    one_of("reduction", reduction, ("mean", "none"))
     n = len(x)
     if n < 2:
         raise ValueError("uniform needs at least 2 embeddings, got 1")
@@ -584,7 +581,7 @@ _BOUNDS = {"nt_xent": _nt_xent_bounds, "info_nce": _info_nce_bounds, "sup_con": 
 # %% ../nbs/03_losses.ipynb #02cedf39
 def _bounds(name: str, shape: dict[str, Any]) -> tuple[float, float]:
     "Chance and floor of the loss `name`."
-    _choice("name", name, *_BOUNDS)
+    one_of("name", name, tuple(_BOUNDS))
     bounds: Callable[..., tuple[float, float]] = _BOUNDS[name]
     try:
         inspect.signature(bounds).bind(**shape)

@@ -369,7 +369,7 @@ class Producer:
         generator: torch.Generator | None = None,   # the randomness of the step
     ) -> Tensor:                                    # [N, H, W] bool, True: the network may look
         "A mask for every image."
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(images, masks, generator)")
 
     def score(self, images: Tensor) -> Tensor | None:       # [N, H, W] float32 in 0…1
         "The map behind the mask, or None where there is none."

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VIEWS', 'SAMPLERS', 'LOSSES', 'KINDS', 'STAGED', 'judged', 'margin', 'PerClass', 'class_floor', 'per_class_loss',
-           'one_of', 'count_classes', 'dealt', 'SuperCon', 'class_pairs', 'focal_loss', 'class_weights',
-           'classification_loss', 'Classify', 'fitted', 'Budget', 'rival', 'logits_of', 'contest', 'alone', 'contests',
-           'hardest_share', 'leaked', 'seen_before']
+           'count_classes', 'dealt', 'SuperCon', 'class_pairs', 'focal_loss', 'class_weights', 'classification_loss',
+           'Classify', 'fitted', 'Budget', 'rival', 'logits_of', 'contest', 'alone', 'contests', 'hardest_share',
+           'leaked', 'seen_before']
 
 # %% ../../nbs/15_supercon.ipynb #376a7828
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .. import nets
 from ..augment import Augmentation, identity
-from ..core import recorded, seeded
+from ..core import one_of, recorded, seeded
 from ..data import Batch, ImageSet, balanced_indices, batch_indices
 from ..losses import chance, sup_con, unit
 from .simclr import SimCLR
@@ -88,11 +88,6 @@ def per_class_loss(
 # %% ../../nbs/15_supercon.ipynb #ba7f45b0
 VIEWS = ("plain+aug", "aug+aug", "aug")
 SAMPLERS = ("plain", "balanced")
-
-
-def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    "Raise `ValueError` unless `value` is one of the words allowed."
-    if value not in allowed: raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def count_classes(labels: Tensor, classes: int | None = None) -> Tensor:    # [C] float64 on the CPU
