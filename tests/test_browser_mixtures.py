@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from onpage import button, canvas, in_both_themes, place, press, root, said, wait
 
 from clnb.core import generator
 from clnb.data import ImageSet
@@ -37,34 +38,6 @@ FOUR = gaussian_mixture(X, 4, restarts=3)
 IMAGES = torch.randint(0, 256, (90, 1, 8, 8), dtype=torch.uint8, generator=generator(0))
 DATA = ImageSet(IMAGES, LABEL, ("one", EVIL, "</script>three"))
 SETTINGS = {"full": {"components": 3}, "round": {"covariance": "spherical", "components": 4, "restarts": 1}}
-
-
-def root(page): return page.page.locator(".clnb").first
-
-
-def said(page): return root(page).evaluate("e => ({...e.dataset})")
-
-
-def wait(page, time=250): page.page.wait_for_timeout(time)
-
-
-def press(page, *keys):
-    root(page).focus()
-    for key in keys: page.page.keyboard.press(key)
-    wait(page)
-
-
-def button(page, name): return page.page.get_by_role("button", name=name, exact=True)
-
-
-def canvas(page): return page.page.locator("canvas.clnb-canvas").first
-
-
-def place(page, x, y):
-    "Window coordinates of canvas pixels."
-    canvas(page).scroll_into_view_if_needed()
-    box = canvas(page).bounding_box()
-    return float(box["x"] + x), float(box["y"] + y)
 
 
 def click(page, x, y, **options):
@@ -409,21 +382,11 @@ def test_a_map_through_time(open_page, tmp_path):
 @pytest.mark.parametrize("width", [330, 700, 1280])
 def test_every_width_and_both_themes(width, chromium, tmp_path):
     board = Board([MixtureMap(X, SETTINGS, images=DATA), ClusterTable.of(FOUR, X, images=DATA)])
-    path, inks = board.save(tmp_path / "b.html"), {}
-    for scheme in ("light", "dark"):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        sheet = context.new_page()
-        sheet.goto(path.resolve().as_uri())
-        sheet.wait_for_timeout(500)
-        wide, inside = sheet.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= inside
+    for sheet in in_both_themes(chromium, board.save(tmp_path / "b.html"), width):
         for i in (0, 1): assert sheet.locator("canvas.clnb-canvas").nth(i).bounding_box()["width"] > 200
         edge, head, cell, high = map(float, sheet.locator(".clnb").nth(1).get_attribute("data-place").split(","))
         box = sheet.locator("canvas.clnb-canvas").nth(1).bounding_box()
         assert edge + 3 * cell < box["width"] and head + 4 * high < box["height"]
-        inks[scheme] = sheet.evaluate("getComputedStyle(document.querySelector('.clnb')).color")
-        context.close()
-    assert inks["light"] != inks["dark"]
 
 
 LIVE = """

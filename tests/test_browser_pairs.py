@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from onpage import said, wait
 
 from clnb.data import ImageSet
 from clnb.run import History, Pairs, softmax_pairs
@@ -35,16 +36,9 @@ def pairs_of(n=12, seed=0, classes=3, **more):
     return Pairs(**table, anchors=rows, candidates=rows, agrees=agrees, **more)
 
 
-def said(page):
-    return page.page.locator(".clnb").first.evaluate("e => ({...e.dataset})")
-
-
 def listed(page, kind):
     return page.page.get_by_role("list", name=kind).locator("[data-column]").evaluate_all(
         "all => all.map(e => +e.dataset.column)")
-
-
-def wait(page, time=250): page.page.wait_for_timeout(time)
 
 
 @pytest.mark.parametrize("by", RANKINGS)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from onpage import in_both_themes, press, root, said, wait
 
 from clnb.data import ImageSet, VectorSet
 from clnb.run import History
@@ -35,21 +36,6 @@ def arrays_of(levels=3, anchors=6, count=24, seed=0, classes=3):
 def small_set(n=40):
     images = torch.randint(0, 100, (n, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return ImageSet(images, torch.arange(n) % 3, ("zero", EVIL, "</script>two"))
-
-
-def root(page): return page.page.locator(".clnb").first
-
-
-def said(page): return root(page).evaluate("e => ({...e.dataset})")
-
-
-def wait(page, time=250): page.page.wait_for_timeout(time)
-
-
-def press(page, *keys):
-    root(page).focus()
-    for key in keys: page.page.keyboard.press(key)
-    wait(page)
 
 
 def spot(page, x, y):
@@ -357,20 +343,10 @@ def test_pictures_and_names_from_data(open_page, tmp_path):
 def test_every_width_and_both_themes(width, chromium, tmp_path):
     view = SelectionProbe(arrays_of(), small_set())
     path = view.save(tmp_path / "s.html")
-    inks = {}
-    for scheme in ("light", "dark"):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        sheet = context.new_page()
-        sheet.goto(path.resolve().as_uri())
-        sheet.wait_for_timeout(500)
-        wide, inside = sheet.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= inside
+    for sheet in in_both_themes(chromium, path, width):
         left, top, right, bottom = map(float, sheet.locator(".clnb").get_attribute("data-heat").split(","))
         box = sheet.locator("canvas.clnb-canvas").bounding_box()
         assert 0 < left < right <= box["width"] and 0 < top < bottom <= box["height"] and right - left > 150
-        inks[scheme] = sheet.evaluate("getComputedStyle(document.querySelector('.clnb')).color")
-        context.close()
-    assert inks["light"] != inks["dark"]
 
 
 RUN = """

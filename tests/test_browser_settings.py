@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from onpage import in_both_themes, press, said, wait
 
 from clnb.data import ImageSet
 from clnb.views.base import Board
@@ -26,22 +27,7 @@ def small_set(shade=0):
     return ImageSet(images.contiguous(), torch.arange(24) % 3, ("zero", EVIL, "</script>two"))
 
 
-def root(page): return page.page.locator(".clnb").first
-
-
-def said(page): return root(page).evaluate("e => ({...e.dataset})")
-
-
 def curves(page): return json.loads(page.page.locator(".clnb-canvas").first.get_attribute("data-curves"))
-
-
-def wait(page, time=250): page.page.wait_for_timeout(time)
-
-
-def press(page, *keys):
-    root(page).focus()
-    for key in keys: page.page.keyboard.press(key)
-    wait(page)
 
 
 def move(page, label, k):
@@ -232,17 +218,8 @@ def test_words_along_a_setting_of_words(open_page, tmp_path):
 @pytest.mark.parametrize("width", [330, 500, 800, 1280])
 def test_every_width_and_both_themes(width, chromium, tmp_path):
     path = SettingSlider(rows_of(), images={1.0: small_set()}).save(tmp_path / "s.html")
-    inks = {}
-    for scheme in ("light", "dark"):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        sheet = context.new_page()
-        sheet.goto(path.resolve().as_uri())
-        sheet.wait_for_timeout(500)
-        wide, inside = sheet.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= inside and sheet.locator("canvas.clnb-canvas").bounding_box()["width"] > 240
-        inks[scheme] = sheet.evaluate("getComputedStyle(document.querySelector('.clnb')).color")
-        context.close()
-    assert inks["light"] != inks["dark"]
+    for sheet in in_both_themes(chromium, path, width):
+        assert sheet.locator("canvas.clnb-canvas").bounding_box()["width"] > 240
 
 
 def test_two_in_a_board_move_on_their_own(open_page, tmp_path):

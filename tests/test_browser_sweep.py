@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from onpage import wait
 
 from clnb.run import History
 from clnb.views.base import Board
@@ -32,9 +33,6 @@ def said(page, part=".clnb"): return page.page.locator(part).first.evaluate("e =
 
 
 def drawn(page): return json.loads(said(page, ".clnb-canvas")["lines"])
-
-
-def wait(page, time=250): page.page.wait_for_timeout(time)
 
 
 def move(page, label, k):

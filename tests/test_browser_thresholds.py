@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from onpage import canvas, press, root, said, wait
 
 from clnb.data import ImageSet
 from clnb.run import History
@@ -35,21 +36,6 @@ def two(**more):
     return Thresholds({"plain": a, EVIL: np.round(b, 2)}, y, pictures(), NAMES, **{**tried, **more})
 
 
-def root(page): return page.page.locator(".clnb").first
-
-
-def said(page): return root(page).evaluate("e => ({...e.dataset})")
-
-
-def wait(page, time=200): page.page.wait_for_timeout(time)
-
-
-def press(page, *keys):
-    root(page).focus()
-    for key in keys: page.page.keyboard.press(key)
-    wait(page)
-
-
 def agree(page, view, model=0):
     "What the page says is what Python counts; returns the threshold."
     now, name = said(page), list(view.scores)[model]
@@ -74,9 +60,6 @@ def opened(open_page, view, tmp_path):
     shared = "Object.assign(window, { SHARED, bytesOf });\ntellHeight();\n"
     path.write_text(view.page().replace("tellHeight();\n</script>", f"{shared}</script>"), "utf-8")
     return open_page(path)
-
-
-def canvas(page): return page.page.locator("canvas.clnb-canvas").first
 
 
 def spot(page, x, y):
