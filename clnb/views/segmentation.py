@@ -165,13 +165,13 @@ def painted(
     colours: np.ndarray,            # uint8 [C, 3]
     opacity: float = 0.6,           # 0 … 1
     where: np.ndarray | bool = True,    # [H, W]: the pixels that get a colour
-    grey: bool = False,             # are the other pixels drawn without colour?
+    grey: bool = False,             # are the other pixels drawn dark and without colour?
 ) -> np.ndarray:                    # uint8 [H, W, 3]
     "Class colours over an image."
     base = np.broadcast_to(image.transpose(1, 2, 0), (*numbers.shape, 3)).astype(np.float32)
     filled = ((numbers != OUT) & where)[..., None]
     over = colours[np.where(numbers == OUT, 0, numbers)]
-    rest = np.broadcast_to(base.mean(2, keepdims=True), base.shape) if grey else base
+    rest = np.broadcast_to(0.45 * base.mean(2, keepdims=True), base.shape) if grey else base
     return np.where(filled, base + opacity * (over - base), rest).round().astype(np.uint8)
 
 
@@ -360,7 +360,8 @@ class SegmentationStill(SegmentationFrames):
 
     def _heading(self, r: int, step: int | None) -> str:
         if r < 0: return ("truth", "picture")[r]
-        return textwrap.fill(f"{self.held[r].name}: {self.in_words(r, step)}".removeprefix(": "), 26)
+        lines = [self.held[r].name, *self.in_words(r, step).rsplit(" · ", 1)]
+        return "\n".join(textwrap.fill(line, 26) for line in lines if line)
 
     def _panel(self, axes: Any, title: str, i: int, r: int, k: int) -> None:
         "Image i as the page draws it: r = −1 the picture, −2 the truth, from 0 a prediction."
@@ -376,7 +377,7 @@ class SegmentationStill(SegmentationFrames):
         if len(self.cell) == 2:
             grey = shown.mean(2, keepdims=True, dtype=np.float32).astype(np.uint8) // 3
             lit = self.thin(self.lit(k)[i : i + 1])[0][..., None]
-            shown = np.where(lit, 255 if own is None else shown, grey)
+            shown = np.where(lit, np.full_like(shown, 255) if own is None else shown, grey)
         axes.imshow(shown, interpolation="nearest")
         if "outlines" in self.layers: self._outlines(axes, i, r, k)
         axes.set(xticks=[], yticks=[])
@@ -434,14 +435,18 @@ def _tiles(images: Any) -> Any:
 def grouped(
     groups: Any,        # [n] numbers or texts; None: no groups
     count: int,         # n
-) -> tuple[np.ndarray | None, list[str]]:   # the place of each image's group, and the groups' names in order
+) -> tuple[np.ndarray | None, list[str]]:   # the place of each image's group; names: numbers sorted, texts as they come
     "Groups of images, for instance scenes or volumes. Raises `ValueError` for another number of them."
     if groups is None: return None, []
-    values = host(groups) if hasattr(groups, "shape") else np.array([str(one) for one in groups])
+    values = host(groups) if hasattr(groups, "shape") else np.array(list(groups))
     if values.ndim != 1 or len(values) != count:
         raise ValueError(f"groups give one number or text for each of {count} images; got {list(values.shape)}")
-    found, place = np.unique(values, return_inverse=True)
-    return place, [str(one) if values.dtype.kind in "UTS" else f"group {one}" for one in found.tolist()]
+    if values.dtype.kind in "iu":
+        found, place = np.unique(values, return_inverse=True)
+        return place, [f"group {one}" for one in found.tolist()]
+    texts = [str(one) for one in values.tolist()]
+    found = list(dict.fromkeys(texts))
+    return np.array([found.index(one) for one in texts]), found
 
 
 class Segmentation(SegmentationStill):

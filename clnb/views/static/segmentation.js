@@ -93,10 +93,10 @@ class SegmentationView {
     this.legend.append(...this.chips, this.sources);
     this.strip = make("div", { role: "group", "aria-label": "images", style: { display: "flex", gap: "4px", overflowX: "auto", padding: "2px", flex: "1 1 100%", alignItems: "flex-start" } });
     this.words = make("ul", { "aria-label": "scores", style: { margin: "2px 0", padding: 0, listStyle: "none", flex: "1 1 100%" } });
-    this.side = make("div", { role: "region", "aria-label": "table of confusions", tabIndex: -1, style: { flex: "1 1 300px", minWidth: 0, maxWidth: "100%", overflowX: "auto" } });
+    this.side = make("div", { role: "region", "aria-label": "table of confusions", tabIndex: -1, style: { flex: "0 1 auto", minWidth: 0, maxWidth: "100%", overflowX: "auto" } });
     this.said = make("div", { className: "clnb-note", role: "status", "aria-live": "polite", style: { minHeight: "1.3em", flex: "1 1 100%", overflowWrap: "anywhere" } });
     stage.body.before(this.legend);
-    stage.canvas.style.flex = "2 1 320px";
+    stage.canvas.style.flex = "1 1 320px";
     stage.canvas.tabIndex = 0;
     stage.body.style.alignItems = "flex-start";
     stage.body.append(this.side, this.said, this.strip, this.words);
@@ -299,7 +299,7 @@ class SegmentationView {
       if (open) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
       button.style.borderColor = open ? "var(--clnb-focus)" : "transparent";
       button.style.background = mask[i] ? "color-mix(in srgb, #E69F00 45%, transparent)" : "";
-      button.dataset.selected = mask[i];
+      button.dataset.selected = Boolean(mask[i]);
     }
     if (this.shownKey !== `${key}|${this.opened}`) {
       this.shownKey = `${key}|${this.opened}`;
@@ -338,7 +338,7 @@ class SegmentationView {
       if (filled && t !== OUT && k !== OUT && alone && (!errors || k !== t)) {
         const ink = inks[k];
         red += opacity * (ink[0] - red); g += opacity * (ink[1] - g); b += opacity * (ink[2] - b);
-      } else if (errors) red = g = b = (red + g + b) / 3;
+      } else if (errors) red = g = b = 0.15 * (red + g + b);
       if (cell) {
         const lit = t === cell[0] && judged?.[from + p] === cell[1];
         if (!lit) red = g = b = (red + g + b) / 9;
@@ -472,15 +472,14 @@ class SegmentationView {
     const { w, h } = this, now = this.cursor ?? { x: Math.floor(w / 2) - dx, y: Math.floor(h / 2) - dy, r: this.strategy };
     this.byMouse = false;
     this.cursor = { ...now, x: Math.min(Math.max(now.x + dx, 0), w - 1), y: Math.min(Math.max(now.y + dy, 0), h - 1) };
-    const { truth, said } = this.at(this.cursor);
-    this.whisper(`pixel (${this.cursor.x}, ${this.cursor.y}): truth ${this.nameOf(truth)}${said.map((k, r) => (k == null ? "" : `, ${this.runName(r)} ${this.nameOf(k)}`)).join("")}`);
-    this.stage.redraw();
+    this.stage.redraw();        // says where it is, too
   }
 
   tell() {
     const { stage, o, cell } = this, { C } = this, n = cell ? this.counts[cell[0] * C + cell[1]] : 0;
-    const lit = cell ? `lit: truth ${o.classes[cell[0]]}, predicted ${o.classes[cell[1]]} by ${this.runName(this.strategy)}: ${thousands(n)} pixels, ${percentOf(n, this.known.rows[cell[0]])} of the class, ${thousands(this.litIn(this.opened))} in ${o.names[this.opened]}` : this.cursor && !this.byMouse ? `${this.nameAt()}` : "";
-    if (this.said.textContent !== lit) this.said.textContent = lit;
+    const lit = cell ? `lit: truth ${o.classes[cell[0]]}, predicted ${o.classes[cell[1]]} by ${this.runName(this.strategy)}: ${thousands(n)} pixels, ${percentOf(n, this.known.rows[cell[0]])} of the class, ${thousands(this.litIn(this.opened))} in ${o.names[this.opened]}` : "";
+    const words = [lit, this.cursor && !this.byMouse ? this.nameAt() : ""].filter((text) => text).join(" · ");
+    if (this.said.textContent !== words) this.said.textContent = words;
     stage.canvas.setAttribute("aria-label", `${o.title}: ${o.names[this.opened]}; layers ${this.layers.join(", ") || "none"}. ${this.wordsSaid.replaceAll("\n", "; ")}`);
     Object.assign(stage.root.dataset, { opened: this.opened, strategy: this.strategy, layers: this.layers.join(" "), cell: cell ? cell.join(",") : "", only: this.only, among: this.among, listed: (this.listed ?? []).join(" "),
       lit: n, cursor: this.cursor ? `${this.cursor.x},${this.cursor.y}` : "", step: this.frame.step ?? "", selected: this.chosen.count });
