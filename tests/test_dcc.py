@@ -379,13 +379,15 @@ def test_faults():
     data = make_shared_component(40)
     few = data.subset([*(data.labels != 2).nonzero()[:, 0].tolist(), (data.labels == 2).nonzero()[0, 0].item()])
     with pytest.raises(ValueError, match="class 'rising' has 1 images, 2 of each class are asked for"): chosen(few, 2)
-    with pytest.raises(ValueError, match="how is 'best'; expected one of random, her"): chosen(data, 1, "best")
+    with pytest.raises(ValueError, match="how must be one of 'random', 'herding', 'k-centre'"): chosen(data, 1, "best")
     with pytest.raises(ValueError, match="the same shapes"): gradient_distance([torch.ones(2)], [torch.ones(3)])
-    with pytest.raises(ValueError, match="kind is 'l1'"): gradient_distance([torch.ones(2)], [torch.ones(2)], "l1")
+    ones = [torch.ones(2)]
+    with pytest.raises(ValueError, match="kind must be one of 'rows', 'cos'"): gradient_distance(ones, ones, "l1")
     with pytest.raises(ValueError, match=r"images must be \[C, n, ch, H, W\].*\[4, 1, 16, 16\]"):
         class_gradients(small(), torch.ones(4, 1, 16, 16))
-    for bad, text in (({"loss": "kl"}, "loss is 'kl'"), ({"augment": "yes"}, "augment is 'yes'; expected one of None"),
-                      ({"init": "zero"}, "init is 'zero'")):
+    for name, value, allowed in (("loss", "kl", "'dc', 'dcc'"), ("augment", "yes", "None, 'siamese'"),
+                                 ("init", "zero", "'real', 'noise'")):
+        text, bad = f"{name} must be one of {allowed}, got '{value}'", {name: value}
         with pytest.raises(ValueError, match=text): condensing(**bad)
 
 

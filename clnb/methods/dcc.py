@@ -6,9 +6,9 @@
 __all__ = ['EPS', 'CACHE', 'FILL', 'LOOPS', 'FAMILIES', 'CHOOSERS', 'gradient_distance', 'layer_distances', 'cosine',
            'piece_size', 'class_gradients', 'weights_of', 'matching_losses', 'image_gradient', 'warming_up', 'loops',
            'Omega', 'draw_omega', 'siamese_augment', 'CondensedSet', 'units_of', 'rows_by_class', 'chosen', 'herding',
-           'k_centre', 'renewed', 'train_on', 'evaluate_condensed', 'accuracy', 'check_choices', 'Passes', 'Condenser',
-           'matching_mode', 'compare_gradients', 'watch_condensing', 'judge_condensing', 'tangent_kernel',
-           'kernel_distance', 'kernel_velocity']
+           'k_centre', 'renewed', 'train_on', 'evaluate_condensed', 'accuracy', 'Passes', 'Condenser', 'matching_mode',
+           'compare_gradients', 'watch_condensing', 'judge_condensing', 'tangent_kernel', 'kernel_distance',
+           'kernel_velocity']
 
 # %% ../../nbs/16_dcc.ipynb #5882985f
 import copy
@@ -25,9 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core import derive_seed, recorded, seeded
+from ..core import derive_seed, one_of, recorded, seeded
 from ..core import generator as generator_of
 from ..data import Batch, ImageSet, balanced_indices
+from ..metrics import overall_accuracy
 from ..run import Method, Run, looking, write_atomically
 
 # %% ../../nbs/16_dcc.ipynb #af6015cc
@@ -41,7 +42,7 @@ def gradient_distance(
     classwise: bool = False,    # the first dimension counts classes: one distance for each
 ) -> Tensor:                    # scalar, or [C]
     "Distance between gradients (Zhao et al. 2021, eqs. 7 and 8). `ValueError` for shapes that differ."
-    if kind not in ("rows", "cos", "mse"): raise ValueError(f"kind is {kind!r}; expected rows, cos or mse")
+    one_of("kind", kind, ("rows", "cos", "mse"))
     shapes = [[tuple(g.shape) for g in gradients] for gradients in (a, b)]
     if shapes[0] != shapes[1] or not shapes[0]:
         raise ValueError(f"the gradients must have the same shapes, got {shapes[0]} and {shapes[1]}")
@@ -359,7 +360,7 @@ def chosen(
     seed: int = 0,              # of "random"
 ) -> CondensedSet:
     "Real images as a condensed set: the rivals of learned ones."
-    if how not in CHOOSERS: raise ValueError(f"how is {how!r}; expected one of {', '.join(CHOOSERS)}")
+    one_of("how", how, tuple(CHOOSERS))
     rng, (mean, std) = generator_of(seed), units_of(data)
     empty = CondensedSet(torch.empty(0), tuple(data.classes), mean.cpu(), std.cpu())
     found = []
@@ -369,15 +370,10 @@ def chosen(
     return CondensedSet(torch.stack(found), empty.classes, empty.mean, empty.std)
 
 # %% ../../nbs/16_dcc.ipynb #751d080c
-def _random(x: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    return torch.randperm(len(x), generator=rng)[:count]
-
-
 def herding(
-    x: Tensor,                                  # [n, d]
+    x: Tensor,          # [n, d]
     count: int,
-    rng: torch.Generator | None = None,         # not used
-) -> Tensor:                                    # [count] rows
+) -> Tensor:            # [count] rows
     "Rows whose mean comes as near to the mean of all as one more row can bring it, one after the other (Welling 2009)."
     mean, total, taken = x.mean(0), torch.zeros_like(x[0]), []
     free = torch.ones(len(x), dtype=torch.bool)
@@ -389,10 +385,9 @@ def herding(
 
 
 def k_centre(
-    x: Tensor,
+    x: Tensor,          # [n, d]
     count: int,
-    rng: torch.Generator | None = None,         # not used
-) -> Tensor:
+) -> Tensor:            # [count] rows
     "The row nearest to the mean, then always the one that is furthest from those taken (Sener & Savarese 2018)."
     taken = [int((x - x.mean(0)).square().sum(1).argmin())]
     near = (x - x[taken[0]]).square().sum(1)
@@ -402,7 +397,9 @@ def k_centre(
     return torch.tensor(taken)
 
 
-CHOOSERS: dict[str, Callable[..., Tensor]] = {"random": _random, "herding": herding, "k-centre": k_centre}
+CHOOSERS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
+    "random": lambda x, count, rng: torch.randperm(len(x), generator=rng)[:count],
+    "herding": lambda x, count, rng: herding(x, count), "k-centre": lambda x, count, rng: k_centre(x, count)}
 
 # %% ../../nbs/16_dcc.ipynb #a8f78b7c
 def renewed(
@@ -471,16 +468,9 @@ def accuracy(network: nn.Module, condensed: CondensedSet, test: ImageSet) -> flo
     "Of a network on real images, in the units of a condensed set."
     with looking(network):
         guess = torch.cat([network(condensed.normalised(part)).argmax(1) for part in test.images.split(500)])
-    return (guess == test.labels).double().mean().item()
+    return float(overall_accuracy(guess, test.labels))
 
 # %% ../../nbs/16_dcc.ipynb #dcf34fd1
-def check_choices(**choices: tuple[Any, Sequence[Any]]) -> None:
-    "Raise `ValueError` for an argument that is none of those allowed."
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, allowed))}")
-
-
 class Passes(Method):
     "What begins and ends with a fresh network: batches, and where the training stands."
 
@@ -546,7 +536,9 @@ class Condenser(Passes):
         init: str = "real",                     # the images at the start: "real" ones, or "noise"
     ) -> None:
         super().__init__()
-        check_choices(loss=(loss, ("dc", "dcc")), augment=(augment, (None, "siamese")), init=(init, ("real", "noise")))
+        one_of("loss", loss, ("dc", "dcc"))
+        one_of("augment", augment, (None, "siamese"))
+        one_of("init", init, ("real", "noise"))
         self.network, self.kind, self.init, self.classes = network, loss, init, tuple(classes)
         self.families = tuple(families) if augment else ()
         steps, epochs = loops(per_class)
