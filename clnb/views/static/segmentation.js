@@ -93,10 +93,10 @@ class SegmentationView {
     this.legend.append(...this.chips, this.sources);
     this.strip = make("div", { role: "group", "aria-label": "images", style: { display: "flex", gap: "4px", overflowX: "auto", padding: "2px", flex: "1 1 100%", alignItems: "flex-start" } });
     this.words = make("ul", { "aria-label": "scores", style: { margin: "2px 0", padding: 0, listStyle: "none", flex: "1 1 100%" } });
-    this.side = make("div", { role: "region", "aria-label": "table of confusions", tabIndex: -1, style: { flex: "0 1 auto", minWidth: 0, maxWidth: "100%", overflowX: "auto" } });
+    this.side = make("div", { role: "region", "aria-label": "table of confusions", tabIndex: -1, style: { flex: "1 1 300px", minWidth: 0, maxWidth: "100%", overflowX: "auto" } });
     this.said = make("div", { className: "clnb-note", role: "status", "aria-live": "polite", style: { minHeight: "1.3em", flex: "1 1 100%", overflowWrap: "anywhere" } });
     stage.body.before(this.legend);
-    stage.canvas.style.flex = "1 1 320px";
+    stage.canvas.style.flex = "2 1 320px";
     stage.canvas.tabIndex = 0;
     stage.body.style.alignItems = "flex-start";
     stage.body.append(this.side, this.said, this.strip, this.words);
@@ -353,7 +353,7 @@ class SegmentationView {
 
   /** Panels beside each other, as large as the height allows. */
   layout() {
-    const { stage, w, h, o } = this, kinds = [-1, -2, ...o.runs.map((_, r) => r)], room = o.height ?? 560, gap = 8, title = 17;
+    const { stage, w, h, o } = this, kinds = [-1, -2, ...o.runs.map((_, r) => r)], room = o.height ?? 640, gap = 8, title = 17;
     let best = null;
     for (let across = 1; across <= kinds.length; across++) {
       const down = Math.ceil(kinds.length / across), wide = (stage.width - (across - 1) * gap - 2) / across, high = (room - down * title - (down - 1) * gap) / down;
@@ -493,7 +493,7 @@ class SegmentationView {
 
 export default {
   render({ model, el }) {
-    const { title = "Segmentation", height = 560 } = model.get("options") ?? {};
+    const { title = "Segmentation", height = 640 } = model.get("options") ?? {};
     const stage = new Stage({ model, el }, { title, height,
       help: "click a cell or a pixel: light up such pixels · arrows: go through the pixels · n, b: next image, back · i t p e o l: layers · s: next strategy · Esc: clear" });
     const view = new SegmentationView(stage);
