@@ -316,8 +316,8 @@ def test_stills(layers, cell, only):
                         groups=["$x"] * 4, layers=layers)
     view.cell, view.only = cell, only
     figure = view.static(1)
-    assert isinstance(figure, Picture) and len(figure.axes) == 13
-    assert all(image.get_array().shape == (8, 6, 3) for axes in figure.axes[:12] for image in axes.images)
+    assert isinstance(figure, Picture) and len(figure.axes) == 9
+    assert all(image.get_array().shape == (8, 6, 3) for axes in figure.axes[:8] for image in axes.images)
     figure.savefig("/dev/null", format="png")
 
 

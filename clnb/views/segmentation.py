@@ -339,7 +339,7 @@ class SegmentationFrames(SegmentationNumbers):
         made = super().part(frames, common)
         return {**made, "state": {**made["state"], **{name: getattr(self, name) for name in self.traits_of_page}}}
 
-    def height(self) -> int: return 760
+    def height(self) -> int: return int(self.options["height"]) + 320
 
 # %% ../../nbs/07v_segmentation.ipynb #01cc8db4
 class SegmentationStill(SegmentationFrames):

@@ -185,9 +185,12 @@ class SegmentationView {
     if (document.activeElement !== range || rows[+range.value] !== this.opened) this.image.write(Math.max(rows.indexOf(this.opened), 0));
     range.setAttribute("aria-valuetext", o.names[this.opened]);
     this.chips.forEach((chip, k) => { chip.setAttribute("aria-pressed", String(this.only < 0 || this.only === k)); chip.style.textDecoration = "none"; });
-    const lines = this.has("outlines") ? ` outlines: truth solid${o.runs.map((_, r) => `, ${this.runName(r)} ${["dotted", "dashed", "sparsely dotted", "thin"][Math.min(r, 3)]}`).join("")}` : "";
-    if (this.sources.textContent !== lines) this.sources.textContent = lines;
-    stage.canvas.style.maxWidth = "";
+    const styles = ["dotted", "dashed", "sparsely dotted", "thin"], alone = this.only >= 0, key = this.has("outlines") ? `${alone}` : "";
+    if (key !== this.sourcesKey) {
+      this.sourcesKey = key;
+      const mark = (ink) => (alone ? [make("span", { "aria-hidden": "true", style: { display: "inline-block", width: "14px", height: "3px", margin: "0 3px", verticalAlign: "middle", background: ink, border: "1px solid var(--clnb-line)" } })] : []);
+      this.sources.replaceChildren(...(key ? [" outlines: ", ...mark("#fff"), "truth solid", ...o.runs.flatMap((_, r) => [", ", ...mark(INKS[r % INKS.length]), `${this.runName(r)} ${styles[Math.min(r, 3)]}`])] : []));
+    }
   }
 
   table() {
@@ -396,27 +399,36 @@ class SegmentationView {
 
   /** Borders between classes: each side in its class's colour; of one class alone, in a colour of the source. */
   outline({ x, y, scale }, numbers, r) {
-    const { stage, w, h, only, inks } = this, { ctx } = stage, from = this.opened * this.size, inset = scale >= 3 ? 1 : 0.4, shown = r === null ? () => true : DASHES[Math.min(r, 3)];
-    const paths = new Map(), path = (k) => { if (!paths.has(k)) paths.set(k, new Path2D()); return paths.get(k); };
-    const line = (k, x0, y0, x1, y1) => { const p = path(k); p.moveTo(x + x0, y + y0); p.lineTo(x + x1, y + y1); };
+    const { inks } = this, { ctx } = this.stage, key = `${this.opened}|${this.frame.number}|${this.only}|${scale}`;
+    if (key !== this.linesKey) { this.linesKey = key; this.lines = new Map(); }
+    if (!this.lines.has(r)) this.lines.set(r, this.bordersOf(numbers, r, scale));
+    ctx.save();
+    ctx.translate(x, y);
+    for (const [k, lines] of this.lines.get(r)) {
+      if (r === null) { ctx.strokeStyle = "rgba(0,0,0,0.55)"; ctx.lineWidth = 3.5; ctx.stroke(lines); }
+      ctx.strokeStyle = k === "own" ? (r === null ? "#fff" : INKS[r % INKS.length]) : `rgb(${inks[k].join(",")})`;
+      ctx.lineWidth = r === null ? 2 : 1.6;
+      ctx.stroke(lines);
+    }
+    ctx.restore();
+  }
+  /** The lines by class, or all of them under "own" when one class is shown alone. */
+  bordersOf(numbers, r, scale) {
+    const { w, h, only } = this, inset = scale >= 3 ? 1 : 0.4, shown = r === null ? () => true : DASHES[Math.min(r, 3)], paths = new Map();
+    const path = (k) => { if (!paths.has(k)) paths.set(k, new Path2D()); return paths.get(k); };
     const side = (a, b, i, j, across) => {
       if (a === b || !shown(i + j)) return;
       const at = (across ? j + 1 : i + 1) * scale, begin = (across ? i : j) * scale, end = begin + scale;
-      const draw = (k, d) => (across ? line(k, at + d, begin, at + d, end) : line(k, begin, at + d, end, at + d));
+      const draw = (k, d) => { const p = path(k); if (across) { p.moveTo(at + d, begin); p.lineTo(at + d, end); } else { p.moveTo(begin, at + d); p.lineTo(end, at + d); } };
       if (only >= 0) { if (a === only || b === only) draw("own", 0); return; }
       if (a !== OUT) draw(a, -inset);
       if (b !== OUT) draw(b, inset);
     };
-    for (let i = 0, p = from; i < h; i++) for (let j = 0; j < w; j++, p++) {
+    for (let i = 0, p = this.opened * this.size; i < h; i++) for (let j = 0; j < w; j++, p++) {
       if (j < w - 1) side(numbers[p], numbers[p + 1], i, j, true);
       if (i < h - 1) side(numbers[p], numbers[p + w], i, j, false);
     }
-    for (const [k, lines] of paths) {
-      const ink = k === "own" ? (r === null ? "#fff" : INKS[r % INKS.length]) : `rgb(${inks[k].join(",")})`;
-      ctx.lineCap = "butt";
-      if (r === null) { ctx.strokeStyle = "rgba(0,0,0,0.55)"; ctx.lineWidth = 3.5; ctx.stroke(lines); }
-      ctx.strokeStyle = ink; ctx.lineWidth = r === null ? 2 : 1.6; ctx.stroke(lines);
-    }
+    return paths;
   }
 
   letters(panel, numbers) {
