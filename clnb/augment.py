@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['FEW', 'Draws', 'Params', 'keep_memory', 'torch_threads', 'Chain', 'Augmentation', 'RandomResizedCrop',
-           'HorizontalFlip', 'Compose', 'Affine', 'ColorJitter', 'Grayscale', 'Solarize', 'GaussianBlur', 'Noise',
-           'Cutout', 'VectorNoise', 'identity', 'simclr', 'affine_noise']
+           'HorizontalFlip', 'Compose', 'Affine', 'VerticalFlip', 'Rotate90', 'ColorJitter', 'Grayscale', 'Solarize',
+           'ColourCast', 'OneBand', 'GaussianBlur', 'Noise', 'Cutout', 'VectorNoise', 'identity', 'simclr', 'aerial',
+           'affine_noise']
 
 # %% ../nbs/02_augment.ipynb #4ad11702
 import ctypes
@@ -791,6 +792,62 @@ def _two(name: str, pair: Iterable[float]) -> tuple[float, float]:
         raise ValueError(f"{name} must be a pair, got {pair!r}")
     return tuple(pair)
 
+# %% ../nbs/02_augment.ipynb #74a42f8f
+@recorded
+class VerticalFlip(Augmentation):
+    "Top and bottom exchanged."
+
+    def __init__(
+        self,
+        p: float = 0.5,  # probability
+    ) -> None:
+        self.p = _probability(p)
+
+    def _draw(self, draws: Draws) -> dict[str, Tensor]:
+        return {"upside down": draws.coin(self.p)}
+
+    def _transform(self, x: Tensor, params: Params) -> Tensor:
+        return _for_chosen(x, params.values["upside down"], lambda y: y.flip(2))
+
+    def _matrix(self, params: Params) -> Tensor:
+        flip = _precise(params.values["upside down"])
+        return _matrix(1.0, 0.0, 0.0, 0.0, 1 - 2 * flip, flip * (params.in_size[0] - 1))
+
+    def _words(self, values: dict[str, Tensor], i: int, params: Params) -> str:
+        return "upside down" if values["upside down"][i] else ""
+
+# %% ../nbs/02_augment.ipynb #f46d52a3
+@recorded
+class Rotate90(Augmentation):
+    "Turned anticlockwise by 0, 1, 2 or 3 quarters, all equally likely; square images. `ValueError` for others."
+
+    def __init__(
+        self,
+        p: float = 1.0,  # probability that a turn is drawn; it may be 0 quarters
+    ) -> None:
+        self.p = _probability(p)
+
+    def _check(self, channels: int, size: tuple[int, int]) -> None:
+        if size[0] != size[1]:
+            raise ValueError(f"a quarter turn keeps the size of square images only, got {size[0]} × {size[1]}; "
+                             "crop them to a square first, e.g. RandomResizedCrop(size)")
+
+    def _draw(self, draws: Draws) -> dict[str, Tensor]:
+        return {"quarters": (draws.uniform(0, 4).floor().clamp_(max=3) * draws.coin(self.p)).long()}
+
+    def _transform(self, x: Tensor, params: Params) -> Tensor:
+        quarters = params.values["quarters"]
+        x = _for_chosen(x, quarters % 2 == 1, lambda y: y.rot90(1, (2, 3)))
+        return _for_chosen(x, quarters >= 2, lambda y: y.flip((2, 3)))
+
+    def _matrix(self, params: Params) -> Tensor:
+        k, middle = params.values["quarters"], (params.in_size[1] - 1) / 2
+        cos, sin = (_precise(table[k]) for table in torch.tensor([[1, 0, -1, 0], [0, 1, 0, -1]], device=k.device))
+        return _matrix(cos, -sin, middle * (1 - cos + sin), sin, cos, middle * (1 - cos - sin))
+
+    def _words(self, values: dict[str, Tensor], i: int, params: Params) -> str:
+        return f"turned left by {90 * int(values['quarters'][i])}°" if values["quarters"][i] else ""
+
 # %% ../nbs/02_augment.ipynb #96a29391
 def _grey(x: Tensor) -> Tensor:
     "[N, 1, H, W] luma as torchvision weighs it."
@@ -999,6 +1056,53 @@ def _solarize_loop(x, chosen, threshold, first, last):
         if chosen[n]:
             for i in range(x.shape[1]):
                 x[n, i] = np.float32(1) - x[n, i] if x[n, i] >= threshold else x[n, i]
+
+# %% ../nbs/02_augment.ipynb #9443882f
+@recorded
+class ColourCast(Augmentation):
+    "Other light: all bands times one number, and each shifted by its own; cut to 0…1."
+
+    def __init__(
+        self,
+        light: float | tuple[float, float] = 0.25,  # factor; a number l means 1 − l … 1 + l
+        cast: float = 0.08,                         # greatest shift of a band, as a share of white
+    ) -> None:
+        self.light = _span("light", light, 1.0, 0.0, math.inf)
+        self.cast = _span("cast", cast, None, 0.0, 1.0)[0]
+
+    def _draw(self, draws: Draws) -> dict[str, Tensor]:
+        return {"light": draws.uniform(*self.light, 1, 1, 1),
+                "cast": draws.uniform(-self.cast, self.cast, draws.channels, 1, 1)}
+
+    def _transform(self, x: Tensor, params: Params) -> Tensor:
+        light, cast = (params.values[name].to(x.dtype) for name in ("light", "cast"))
+        return (x * light + cast).clamp_(0, 1)
+
+    def _words(self, values: dict[str, Tensor], i: int, params: Params) -> str:
+        return f"light {values['light'][i].item():.2f}"
+
+
+@recorded
+class OneBand(Augmentation):
+    "All bands show the same one, drawn for each image."
+
+    def __init__(
+        self,
+        p: float = 0.1,  # probability
+    ) -> None:
+        self.p = _probability(p)
+
+    def _draw(self, draws: Draws) -> dict[str, Tensor]:
+        band = draws.uniform(0, draws.channels).floor().clamp_(max=draws.channels - 1).long()
+        return {"band": torch.where(draws.coin(self.p), band, -1)}
+
+    def _transform(self, x: Tensor, params: Params) -> Tensor:
+        band = params.values["band"]
+        one = x.take_along_dim(band.clamp_min(0)[:, None, None, None], 1)
+        return torch.where((band >= 0)[:, None, None, None], one, x)
+
+    def _words(self, values: dict[str, Tensor], i: int, params: Params) -> str:
+        return f"band {int(values['band'][i])} only" if values["band"][i] >= 0 else ""
 
 # %% ../nbs/02_augment.ipynb #fb755236
 @recorded
@@ -1256,6 +1360,18 @@ def simclr(
     if max(height, width) > 32:
         steps.append(GaussianBlur(min(height, width) // 10 // 2 * 2 + 1, (0.1, 2.0), 0.5))
     return Compose(steps)
+
+
+@recorded
+def aerial(
+    size: int,                                  # pixels of a view, which is square
+    scale: tuple[float, float] = (0.4, 1.0),    # share of the tile that a crop shows
+    light: float = 0.5,                         # of `ColourCast`
+    cast: float = 0.2,                          # of `ColourCast`
+) -> Augmentation:
+    "Tiles seen from above, with any number of bands: crop, flips, quarter turns (as Li et al. 2022), light, blur."
+    return Compose([RandomResizedCrop(size, scale), HorizontalFlip(0.4), VerticalFlip(0.4), Rotate90(0.8),
+                    ColourCast(light, cast), OneBand(0.1), GaussianBlur(5, (0.3, 1.2), 0.5)])
 
 
 @recorded

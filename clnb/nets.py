@@ -5,18 +5,21 @@
 # %% auto #0
 __all__ = ['NORMS', 'ACTIVATIONS', 'SQUARE', 'SIZED', 'PROJECTORS', 'Tensors', 'Encoder', 'small_convnet', 'count_parameters',
            'receptive_field', 'resnet18', 'resnet50', 'MLP', 'mlp', 'ResidualBlock', 'ResidualMLP', 'residual_mlp',
-           'HalfPool', 'ConvNet', 'convnet', 'projection_head', 'Scale', 'Fixed', 'SubVector', 'RandomSubVector',
-           'Projector', 'projector', 'momentum_update', 'MomentumCopy']
+           'HalfPool', 'ConvNet', 'convnet', 'EncoderDecoder', 'enlarging', 'enlarged', 'small_segmenter', 'deeplab',
+           'projection_head', 'Scale', 'Fixed', 'SubVector', 'RandomSubVector', 'Projector', 'projector',
+           'momentum_update', 'MomentumCopy']
 
 # %% ../nbs/04_nets.ipynb #39b47f0e
 import copy
+import functools
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core import recorded
@@ -342,6 +345,113 @@ def convnet(
         blocks = [nn.Sequential(convolution, NORMS[norm](width), ACTIVATIONS[activation](), HalfPool())
                   for convolution in convolutions]
         return ConvNet(nn.Sequential(*blocks), nn.Linear(width * side**2, classes), channels, size)
+
+# %% ../nbs/04_nets.ipynb #70a68233
+class EncoderDecoder(nn.Module):
+    """Images [N, C, H, W] -> the coarse map E [N, dim, h, w] and the fine map D [N, map_dim, H, W].
+
+    `stem` gives the early map, `body` makes E of it; `lift` and `reduce` bring E and the early map to few channels, and
+    `fuse` joins them. `ValueError` for images with another number of channels.
+    """
+
+    def __init__(
+        self, encoder: Mapping[str, nn.Module], decoder: Mapping[str, nn.Module], channels: int, dim: int, map_dim: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.ModuleDict(encoder), nn.ModuleDict(decoder)
+        self.channels, self.dim, self.map_dim = channels, dim, map_dim
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        "The coarse map E [N, dim, h, w] and the early map."
+        fits = isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] == self.channels
+        _check_input(x, f"images [N, {self.channels}, H, W]", fits)
+        early = self.encoder["stem"](x)
+        return self.encoder["body"](early), early
+
+    def decode(self, coarse: Tensor, early: Tensor) -> Tensor:
+        "D at the resolution of the early map, [N, map_dim, h', w']."
+        wide = enlarged(self.decoder["lift"](coarse), early.shape[2:])
+        return self.decoder["fuse"](torch.cat([wide, self.decoder["reduce"](early)], 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        coarse, early = self.encode(x)
+        return coarse, enlarged(self.decode(coarse, early), x.shape[2:])
+
+# %% ../nbs/04_nets.ipynb #0d294a44
+@functools.lru_cache(maxsize=64)
+def enlarging(
+    coarse: int,                            # pixels of a side, ≥ 1
+    fine: int,                              # pixels of the same side afterwards
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> Tensor:                                # [fine, coarse], rows with sum 1
+    "The matrix of linear interpolation, first on first and last on last."
+    each = torch.eye(coarse, dtype=dtype, device=device)
+    return F.interpolate(each[None], fine, mode="linear", align_corners=True)[0].T.contiguous()
+
+
+def enlarged(
+    maps: Tensor,               # [N, C, h, w] float
+    size: Sequence[int],        # (H, W)
+) -> Tensor:                    # [N, C, H, W]
+    "Maps at another size, bilinear, corners on corners."
+    (h, w), (fine_h, fine_w) = maps.shape[2:], size
+    if (h, w) == (fine_h, fine_w): return maps
+    down, across = (enlarging(a, b, maps.dtype, maps.device) for a, b in ((h, fine_h), (w, fine_w)))
+    rows = down @ maps.permute(0, 2, 3, 1).reshape(len(maps), h, -1)                # [N, H, w · C]
+    return (across @ rows.view(len(maps) * fine_h, w, -1)).view(len(maps), fine_h, fine_w, -1).permute(0, 3, 1, 2)
+
+# %% ../nbs/04_nets.ipynb #9fd0e834
+def _step(a: int, b: int, stride: int = 1, dilation: int = 1, kernel: int = 3) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(nn.Conv2d(a, b, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(b),
+                         nn.ReLU(inplace=True))
+
+
+@recorded
+def small_segmenter(
+    channels: int = 3,          # of the images
+    width: int = 16,            # channels of the first layer; 1.5, 3 and 4 times as many follow
+    map_dim: int = 16,          # channels of the fine map; a quarter of those of E, as in DeepLab
+    dropout: float = 0.0,       # of E
+    seed: int | None = None,    # of the starting weights; None: torch's global random state
+) -> EncoderDecoder:            # E: [N, 4 · width, H / 4, W / 4]
+    "A small encoder–decoder with dilated convolutions, for tiles of 32 to 128 pixels. `ValueError` for sizes below 1."
+    _at_least(1, channels=channels, width=width, map_dim=map_dim)
+    low, middle, dim = width * 3 // 2, 3 * width, 4 * width
+    with _starting_from(seed):
+        encoder = {"stem": nn.Sequential(_step(channels, width), _step(width, low, stride=2)),
+                   "body": nn.Sequential(_step(low, middle, stride=2), _step(middle, dim), _step(dim, dim, dilation=2),
+                                         _step(dim, dim, dilation=4), nn.Dropout(dropout))}
+        decoder = {"lift": nn.Conv2d(dim, width, 1), "reduce": nn.Identity(),
+                   "fuse": nn.Sequential(_step(width + low, map_dim), nn.Conv2d(map_dim, map_dim, 1))}
+        return EncoderDecoder(encoder, decoder, channels, dim, map_dim)
+
+# %% ../nbs/04_nets.ipynb #2f37fdf6
+@recorded
+def deeplab(
+    channels: int = 3,                  # of the images
+    dim: int = 256,                     # channels of E
+    map_dim: int = 64,                  # channels of the fine map
+    dropout: float = 0.5,               # of E
+    weights: str | Path | None = None,  # of the ResNet-50: "IMAGENET1K_V2", or the path of a state dict; None: random
+    seed: int | None = None,            # of the starting weights; None: torch's global random state
+) -> EncoderDecoder:                    # E: [N, dim, H / 16, W / 16]
+    "DeepLabv3+ with a ResNet-50, output stride 16 (Chen et al. 2018; torchvision's ResNet and ASPP)."
+    from torchvision.models.segmentation.deeplabv3 import ASPP
+
+    _at_least(1, channels=channels, dim=dim, map_dim=map_dim)
+    with _starting_from(seed):
+        found = resnet50(small=False, channels=channels, weights=weights).features
+        for layer in found.layer4.modules():
+            if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2): layer.stride = (1, 1)
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3): layer.dilation = layer.padding = (2, 2)
+        pyramid = ASPP(2048, [6, 12, 18], dim)
+        pyramid.project[-1] = nn.Dropout(dropout)
+        decoder = {"lift": nn.Identity(), "reduce": _step(256, 48, kernel=1),
+                   "fuse": nn.Sequential(_step(dim + 48, dim), _step(dim, dim), nn.Conv2d(dim, map_dim, 1))}
+        encoder = {"stem": found[:5], "body": nn.Sequential(*found[5:], pyramid)}
+        return EncoderDecoder(encoder, decoder, channels, dim, map_dim)
 
 # %% ../nbs/04_nets.ipynb #388a07d1
 @recorded

@@ -64,7 +64,8 @@ CHANGES = {
     "affine": A.Affine(30, (0.1, 0.2), (0.7, 1.3), 10),
     "jitter": A.ColorJitter(0.8, 0.8, 0.8, 0.4, p=0.8), "grey": A.Grayscale(0.5), "solarize": A.Solarize(0.4, 0.5),
     "blur": A.GaussianBlur(5), "noise": A.Noise(0.1), "cutout": A.Cutout((0.1, 0.6)), "simclr": A.simclr(40),
-    "digits": A.affine_noise(), "nothing": A.identity(),
+    "digits": A.affine_noise(), "nothing": A.identity(), "upside down": A.VerticalFlip(),
+    "light": A.ColourCast(0.5, 0.2), "one band": A.OneBand(0.5), "aerial": A.aerial(24),
 }
 
 
@@ -158,7 +159,7 @@ def test_blur_is_torchvisions(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_flip_grey_and_solarize_are_torchvisions(shape):
     x = images(shape)
-    for aug, key, change in [(A.HorizontalFlip(), "flip", V.hflip),
+    for aug, key, change in [(A.HorizontalFlip(), "flip", V.hflip), (A.VerticalFlip(), "upside down", V.vflip),
                              (A.Grayscale(0.5), "grey", lambda im: V.rgb_to_grayscale(im, im.shape[0])),
                              (A.Solarize(0.3, 0.5), "solarized", lambda im: V.solarize(im, 0.3))]:
         y, params = aug.with_params(x, generator(4))
@@ -484,3 +485,26 @@ def test_vector_noise_has_a_recipe(std):
 def test_bad_vectors(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_quarter_turns_are_torchs_and_move_points_and_masks():
+    x = images((40, 4, 17, 17))
+    y, params = A.Rotate90(0.8).with_params(x, generator(0))
+    assert set(params["quarters"].tolist()) == {0, 1, 2, 3}
+    for n, k in enumerate(params["quarters"].tolist()): assert y[n].equal(x[n].rot90(k, (1, 2)))
+    assert params.apply_mask(x).equal(y)
+    points = torch.randint(0, 17, (40, 5, 2), generator=generator(1))
+    there = params.map_points(points.double())
+    assert there.equal(there.round()) and torch.allclose(params.source_points(there), points.double())
+    rows = torch.arange(40)[:, None]
+    before, after = x[rows, :, points[..., 1], points[..., 0]], y[rows, :, there[..., 1].long(), there[..., 0].long()]
+    assert before.equal(after)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_views_from_above_take_any_number_of_bands(channels):
+    x = images((30, channels, 40, 33))
+    y, params = A.aerial(24).with_params(x, generator(0))
+    assert y.shape == (30, channels, 24, 24) and y.min() >= 0 and y.max() <= 1
+    one = params["band"] >= 0
+    assert 0 < one.sum() < 15 and all((image == image[:1]).all() for image in y[one])

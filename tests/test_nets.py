@@ -283,3 +283,42 @@ def test_half_pool_is_average_pooling(size):
     weight = torch.randn_like(ours)
     a, b = (torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs))
     assert torch.allclose(a, b, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (75, 75)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_small_segmenter_gives_a_vector_to_every_pixel(size, channels):
+    net = nets.small_segmenter(channels, width=8, map_dim=6).eval()
+    x = torch.rand(2, channels, *size, generator=generator(0))
+    coarse, fine = net(x)
+    assert coarse.shape[:2] == (2, 32) and fine.shape == (2, 6, *size) and net.dim == 32 and net.map_dim == 6
+    early = net.encode(x)[1]
+    expected = torch.nn.functional.interpolate(net.decode(coarse, early), size, mode="bilinear", align_corners=True)
+    assert torch.allclose(fine, expected, atol=1e-5)
+    assert recipe(rebuild(recipe(net))) == recipe(net)
+
+
+def test_deeplab_has_stride_16_and_its_gradient_reaches_all():
+    net = nets.deeplab(4, dim=32, map_dim=8, seed=0)
+    coarse, fine = net(torch.rand(2, 4, 64, 64, generator=generator(0)))
+    assert coarse.shape == (2, 32, 4, 4) and fine.shape == (2, 8, 64, 64)
+    (coarse.square().mean() + fine.square().mean()).backward()
+    assert all(p.grad is not None for p in net.parameters())
+    dilated = [m for m in net.encoder["body"].modules() if isinstance(m, nn.Conv2d) and m.dilation == (2, 2)]
+    assert len(dilated) == 3
+
+
+@pytest.mark.parametrize("coarse, fine", [((1, 1), (4, 5)), ((6, 7), (6, 7)), ((9, 8), (3, 20))])
+def test_enlarged_is_interpolation(coarse, fine):
+    maps = torch.randn(2, 3, *coarse, generator=generator(0)).double().requires_grad_()
+    expected = torch.nn.functional.interpolate(maps, fine, mode="bilinear", align_corners=True)
+    found, weight = nets.enlarged(maps, fine), torch.randn(2, 3, *fine, generator=generator(1)).double()
+    assert torch.allclose(found, expected)
+    gradients = [torch.autograd.grad((y * weight).sum(), maps, retain_graph=True)[0] for y in (found, expected)]
+    assert torch.allclose(*gradients)
+
+
+def test_segmenters_name_what_does_not_fit():
+    with pytest.raises(ValueError, match="images \\[N, 3, H, W\\], got \\[2, 1, 8, 8\\]"):
+        nets.small_segmenter()(torch.zeros(2, 1, 8, 8))
+    with pytest.raises(ValueError, match="width must be an integer of at least 1"): nets.small_segmenter(width=0)
