@@ -35,11 +35,13 @@ from clnb.views import (
     NegativeWeights,
     Neighbours,
     Rewind,
+    Segmentation,
     SelectionProbe,
     SettingSlider,
     Spectrum,
     SpectrumSweep,
     Sphere,
+    StyleSpace,
     Thresholds,
     TwoLayerPlayground,
     View,
@@ -242,6 +244,27 @@ def condensed(): return Condensed(condensing(), classes=CLASSES[:3])
 def gradients(): return GradientSimilarity(condensing(), classes=CLASSES[:3], layers=["first", NASTY])
 
 
+def tiles():
+    "Six pictures with a class for every pixel."
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (6, 3, 16, 16), dtype=np.uint8), rng.integers(0, 3, (6, 16, 16))
+
+
+def segmentation():
+    (images, masks), runs = tiles(), {"one": History(), NASTY: History()}
+    for k, run in enumerate(runs.values()):
+        for step in (0, 10, 20):
+            wrong = np.random.default_rng(step + k).random(masks.shape) < 0.5 - step / 50
+            run.record(step, prediction=np.where(wrong, (masks + 1) % 3, masks).astype(np.uint8))
+    return Segmentation(images, masks, runs, CLASSES, groups=np.repeat(["first", NASTY], 3))
+
+
+def styles():
+    rng = np.random.default_rng(0)
+    vectors = {"style": rng.normal(size=(6, 8)), "pooled": rng.normal(size=(6, 4))}
+    return StyleSpace(tiles()[0], vectors, labels=[CLASSES[k % 3] for k in range(6)])
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -252,7 +275,8 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "Compare": compare, "Heatmaps": heat, "SelectionProbe": probe, "SpectrumSweep": swept,
          "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks,
          "SettingSlider": settings, "MixtureMap": mixture, "ClusterTable": clusters, "Thresholds": thresholds,
-         "Sphere": sphere, "BatchSimilarity": batch, "Condensed": condensed, "GradientSimilarity": gradients}
+         "Sphere": sphere, "BatchSimilarity": batch, "Condensed": condensed, "GradientSimilarity": gradients,
+         "Segmentation": segmentation, "StyleSpace": styles}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 

@@ -6,9 +6,9 @@
 __all__ = ['AugmentationPlayground', 'BatchSimilarity', 'Board', 'Circle', 'ClassTable', 'ClusterTable', 'CollapseMonitor',
            'Compare', 'Condensed', 'Confusion', 'Controls', 'Curves', 'Embedding', 'Explorer', 'Gallery',
            'GradientSimilarity', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView', 'LogitMatrix', 'Masks', 'MixtureMap',
-           'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Selection', 'SelectionProbe', 'SettingSlider',
-           'Spectrum', 'SpectrumSweep', 'Sphere', 'SubsetBar', 'Thresholds', 'TwoLayerPlayground', 'View', 'WhyPair',
-           'explore', 'packed']
+           'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Segmentation', 'Selection', 'SelectionProbe',
+           'SettingSlider', 'Spectrum', 'SpectrumSweep', 'Sphere', 'StyleSpace', 'SubsetBar', 'Thresholds',
+           'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
 from .base import Board, SubsetBar
@@ -32,6 +32,7 @@ from .pairs import WhyPair
 from .pictures import ImageGrid, LogitMatrix
 from .playgrounds import Circle, NegativeWeights
 from .rewind import Rewind
+from .segmentation import Segmentation, StyleSpace
 from .selection import SelectionProbe
 from .settings import SettingSlider
 from .sphere import Sphere
@@ -43,6 +44,6 @@ from .toys import AugmentationPlayground, TwoLayerPlayground
 _all_ = ["AugmentationPlayground", "BatchSimilarity", "Board", "Circle", "ClassTable", "ClusterTable",
          "CollapseMonitor", "Compare", "Condensed", "Confusion", "Controls", "Curves", "Embedding", "Explorer",
          "Gallery", "GradientSimilarity", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView", "LogitMatrix", "Masks",
-         "MixtureMap", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Selection", "SelectionProbe",
-         "SettingSlider", "Spectrum", "SpectrumSweep", "Sphere", "SubsetBar", "Thresholds", "TwoLayerPlayground",
-         "View", "WhyPair", "explore", "packed"]
+         "MixtureMap", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Segmentation", "Selection",
+         "SelectionProbe", "SettingSlider", "Spectrum", "SpectrumSweep", "Sphere", "StyleSpace", "SubsetBar",
+         "Thresholds", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]

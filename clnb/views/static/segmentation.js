@@ -8,7 +8,9 @@ const DASHES = [(k) => k % 2 === 0, (k) => k % 4 < 3, (k) => k % 3 === 0, () => 
 const fixed = (v) => (Number.isFinite(v) ? v.toFixed(3).replace("-", "−") : "–");
 const hex = (c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16));
 const shareText = (share) => (share >= 0.0995 ? String(Math.round(100 * share)) : share >= 0.00095 ? (100 * share).toFixed(1) : "<.1");
-const dark = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b < 140;
+const light = (v) => (v <= 10.31 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+/** Is white the better ink on this colour? (WCAG 2.2: contrast with white against contrast with black.) */
+const dark = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b) < 0.179;
 
 /** Accuracy, kappa, mean IoU, IoU and F1 of a table, rows truth; `scores_of` of the notebook. */
 function scoresOf(table, C) {
@@ -207,9 +209,9 @@ class SegmentationView {
       this.counts = this.table();
       this.known = scoresOf(this.counts, C);
       const cellOf = (r, c) => {
-        const n = this.counts[r * C + c], share = n / this.known.rows[r], strong = n > 0 && share > 0.55;
+        const n = this.counts[r * C + c], share = n / this.known.rows[r];
         const node = make("button", { type: "button", tabIndex: -1, "aria-label": `truth ${o.classes[r]}, predicted ${o.classes[c]}: ${thousands(n)} pixels, ${percentOf(n, this.known.rows[r])} of the class`,
-          onclick: () => this.pickCell(r, c), style: { width: "100%", minWidth: "30px", padding: "2px 3px", border: "0", borderRadius: "0", fontVariantNumeric: "tabular-nums", color: strong ? "#fff" : "inherit", background: n ? `rgba(0,114,178,${(0.08 + 0.92 * share).toFixed(3)})` : "transparent" } },
+          onclick: () => this.pickCell(r, c), style: { width: "100%", minWidth: "30px", padding: "2px 3px", border: "0", borderRadius: "0", fontVariantNumeric: "tabular-nums", color: "inherit", background: n ? `rgba(0,114,178,${(0.08 + 0.52 * share).toFixed(3)})` : "transparent" } },
           n ? (this.cells === CELLS[0] ? shareText(share) : n < 1e4 ? thousands(n) : `${short(+(n / 1000).toPrecision(3))}k`) : "·");
         node.title = `${thousands(n)} pixels, ${percentOf(n, this.known.rows[r])} of ${o.classes[r]}`;
         node.dataset.cell = `${r},${c}`;
