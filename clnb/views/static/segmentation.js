@@ -364,7 +364,7 @@ class SegmentationView {
       const down = Math.ceil(kinds.length / across), wide = (stage.width - (across - 1) * gap - 2) / across, high = (room - down * title - (down - 1) * gap) / down;
       let scale = Math.min(wide / w, Math.max(high, 60) / h, 8);
       if (scale > 2) scale = Math.floor(scale * 2) / 2;
-      if (!best || scale > best.scale + 1e-9) best = { across, down, scale };
+      if (!best || scale > best.scale - 1e-9) best = { across, down, scale };
     }
     const { across, down, scale } = best, tall = Math.round(h * scale), wide = Math.round(w * scale), height = `${down * (tall + title + gap)}px`;
     if (stage.canvas.style.height !== height) { stage.canvas.style.height = height; stage.fit(); }
