@@ -386,8 +386,8 @@ def enlarging(
     device: torch.device | None = None,
 ) -> Tensor:                                # [fine, coarse], rows with sum 1
     "The matrix of linear interpolation, first on first and last on last."
-    each = torch.eye(coarse, dtype=dtype, device=device)
-    return F.interpolate(each[None], fine, mode="linear", align_corners=True)[0].T.contiguous()
+    each = torch.eye(coarse, dtype=torch.float64 if dtype == torch.float64 else torch.float32, device=device)
+    return F.interpolate(each[None], fine, mode="linear", align_corners=True)[0].T.contiguous().to(dtype)
 
 
 def enlarged(

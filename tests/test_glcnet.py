@@ -241,6 +241,15 @@ def test_four_bands():
     with pytest.raises(ValueError, match="images \\[N, 3, H, W\\]"): new().loss(batch)
 
 
+def test_half_precision_gives_nearly_the_same_loss():
+    batch, found = tiles()[torch.arange(16)], {}
+    for precision in ("float32", "bf16"):
+        method = new(positive_in_denominator=True)
+        method.precision, batch.generator = precision, generator(0)
+        found[precision] = method.update(batch)["loss"].item()
+    assert abs(found["bf16"] - found["float32"]) < 0.05
+
+
 def test_a_tile_smaller_than_the_view_is_enlarged():
     assert new().loss(tiles(8, 32)[torch.arange(8)])["loss"].isfinite()
 
