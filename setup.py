@@ -22,6 +22,6 @@ setup(
     packages=find_packages(include=["clnb", "clnb.*"]),
     package_data={"clnb.views": ["static/*.js", "static/*.css"]},
     install_requires=settings["requirements"].split(),
-    extras_require={"dev": settings["dev_requirements"].split()},
+    extras_require={name: settings[f"{name}_requirements"].split() for name in ("dev", "geo")},
     zip_safe=False,
 )
