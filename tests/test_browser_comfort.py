@@ -34,6 +34,7 @@ from clnb.views import (
     MixtureMap,
     NegativeWeights,
     Neighbours,
+    PixelSimilarity,
     Rewind,
     Segmentation,
     SelectionProbe,
@@ -265,6 +266,12 @@ def styles():
     return StyleSpace(tiles()[0], vectors, labels=[CLASSES[k % 3] for k in range(6)])
 
 
+def alike():
+    rng, (images, _) = np.random.default_rng(0), tiles()
+    maps = {name: [rng.normal(size=(6, 5, 16, 16)) for _ in "ab"] for name in ("one", NASTY)}
+    return PixelSimilarity(images, images[::-1].copy(), maps)
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -276,7 +283,7 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks,
          "SettingSlider": settings, "MixtureMap": mixture, "ClusterTable": clusters, "Thresholds": thresholds,
          "Sphere": sphere, "BatchSimilarity": batch, "Condensed": condensed, "GradientSimilarity": gradients,
-         "Segmentation": segmentation, "StyleSpace": styles}
+         "Segmentation": segmentation, "StyleSpace": styles, "PixelSimilarity": alike}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 

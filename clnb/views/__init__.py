@@ -6,9 +6,9 @@
 __all__ = ['AugmentationPlayground', 'BatchSimilarity', 'Board', 'Circle', 'ClassTable', 'ClusterTable', 'CollapseMonitor',
            'Compare', 'Condensed', 'Confusion', 'Controls', 'Curves', 'Embedding', 'Explorer', 'Gallery',
            'GradientSimilarity', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView', 'LogitMatrix', 'Masks', 'MixtureMap',
-           'NegativeWeights', 'Neighbours', 'Painter', 'Rewind', 'Segmentation', 'Selection', 'SelectionProbe',
-           'SettingSlider', 'Spectrum', 'SpectrumSweep', 'Sphere', 'StyleSpace', 'SubsetBar', 'Thresholds',
-           'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
+           'NegativeWeights', 'Neighbours', 'Painter', 'PixelSimilarity', 'Rewind', 'Segmentation', 'Selection',
+           'SelectionProbe', 'SettingSlider', 'Spectrum', 'SpectrumSweep', 'Sphere', 'StyleSpace', 'SubsetBar',
+           'Thresholds', 'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
 from .base import Board, SubsetBar
@@ -35,6 +35,7 @@ from .rewind import Rewind
 from .segmentation import Segmentation, StyleSpace
 from .selection import SelectionProbe
 from .settings import SettingSlider
+from .similarity import PixelSimilarity
 from .sphere import Sphere
 from .sweep import SpectrumSweep
 from .thresholds import Thresholds
@@ -44,6 +45,6 @@ from .toys import AugmentationPlayground, TwoLayerPlayground
 _all_ = ["AugmentationPlayground", "BatchSimilarity", "Board", "Circle", "ClassTable", "ClusterTable",
          "CollapseMonitor", "Compare", "Condensed", "Confusion", "Controls", "Curves", "Embedding", "Explorer",
          "Gallery", "GradientSimilarity", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView", "LogitMatrix", "Masks",
-         "MixtureMap", "NegativeWeights", "Neighbours", "Painter", "Rewind", "Segmentation", "Selection",
-         "SelectionProbe", "SettingSlider", "Spectrum", "SpectrumSweep", "Sphere", "StyleSpace", "SubsetBar",
-         "Thresholds", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
+         "MixtureMap", "NegativeWeights", "Neighbours", "Painter", "PixelSimilarity", "Rewind", "Segmentation",
+         "Selection", "SelectionProbe", "SettingSlider", "Spectrum", "SpectrumSweep", "Sphere", "StyleSpace",
+         "SubsetBar", "Thresholds", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
