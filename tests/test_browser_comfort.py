@@ -31,6 +31,8 @@ from clnb.views import (
     ImageGrid,
     LogitMatrix,
     Masks,
+    Matched,
+    MatchedRegions,
     MixtureMap,
     NegativeWeights,
     Neighbours,
@@ -272,6 +274,12 @@ def alike():
     return PixelSimilarity(images, images[::-1].copy(), maps)
 
 
+def regions():
+    images, still = tiles()[0], np.broadcast_to(np.eye(3), (6, 3, 3))
+    centres = np.random.default_rng(0).uniform(3, 12, (6, 4, 2))
+    return MatchedRegions(Matched(images, images, images, still, still, centres, centres, 4), title=NASTY)
+
+
 def monitor(): return CollapseMonitor(material()[3], "embedding")
 
 
@@ -283,7 +291,7 @@ VIEWS = {"Curves": curves, "Spectrum": spectrum, "CollapseMonitor": monitor, "Em
          "AugmentationPlayground": augmentation, "TwoLayerPlayground": layers, "Masks": masks,
          "SettingSlider": settings, "MixtureMap": mixture, "ClusterTable": clusters, "Thresholds": thresholds,
          "Sphere": sphere, "BatchSimilarity": batch, "Condensed": condensed, "GradientSimilarity": gradients,
-         "Segmentation": segmentation, "StyleSpace": styles, "PixelSimilarity": alike}
+         "Segmentation": segmentation, "StyleSpace": styles, "PixelSimilarity": alike, "MatchedRegions": regions}
 EVERY = pytest.mark.parametrize("name", VIEWS)
 ONE = [name for name in VIEWS if name not in ("Rewind", "SubsetBar", "Explorer", "Compare")]       # not boards
 

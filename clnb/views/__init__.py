@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['AugmentationPlayground', 'BatchSimilarity', 'Board', 'Circle', 'ClassTable', 'ClusterTable', 'CollapseMonitor',
            'Compare', 'Condensed', 'Confusion', 'Controls', 'Curves', 'Embedding', 'Explorer', 'Gallery',
-           'GradientSimilarity', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView', 'LogitMatrix', 'Masks', 'MixtureMap',
-           'NegativeWeights', 'Neighbours', 'Painter', 'PixelSimilarity', 'Rewind', 'Segmentation', 'Selection',
-           'SelectionProbe', 'SettingSlider', 'Spectrum', 'SpectrumSweep', 'Sphere', 'StyleSpace', 'SubsetBar',
-           'Thresholds', 'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
+           'GradientSimilarity', 'Heatmaps', 'Hierarchy', 'ImageGrid', 'LiveView', 'LogitMatrix', 'Masks', 'Matched',
+           'MatchedRegions', 'MixtureMap', 'NegativeWeights', 'Neighbours', 'Painter', 'PixelSimilarity', 'Rewind',
+           'Segmentation', 'Selection', 'SelectionProbe', 'SettingSlider', 'Spectrum', 'SpectrumSweep', 'Sphere',
+           'StyleSpace', 'SubsetBar', 'Thresholds', 'TwoLayerPlayground', 'View', 'WhyPair', 'explore', 'packed']
 
 # %% ../../nbs/07z_views.ipynb #fa32b060
 from .base import Board, SubsetBar
@@ -31,6 +31,8 @@ from .mixtures import ClusterTable, MixtureMap
 from .pairs import WhyPair
 from .pictures import ImageGrid, LogitMatrix
 from .playgrounds import Circle, NegativeWeights
+from .regions import Matched as Matched
+from .regions import MatchedRegions
 from .rewind import Rewind
 from .segmentation import Segmentation, StyleSpace
 from .selection import SelectionProbe
@@ -45,6 +47,7 @@ from .toys import AugmentationPlayground, TwoLayerPlayground
 _all_ = ["AugmentationPlayground", "BatchSimilarity", "Board", "Circle", "ClassTable", "ClusterTable",
          "CollapseMonitor", "Compare", "Condensed", "Confusion", "Controls", "Curves", "Embedding", "Explorer",
          "Gallery", "GradientSimilarity", "Heatmaps", "Hierarchy", "ImageGrid", "LiveView", "LogitMatrix", "Masks",
-         "MixtureMap", "NegativeWeights", "Neighbours", "Painter", "PixelSimilarity", "Rewind", "Segmentation",
-         "Selection", "SelectionProbe", "SettingSlider", "Spectrum", "SpectrumSweep", "Sphere", "StyleSpace",
-         "SubsetBar", "Thresholds", "TwoLayerPlayground", "View", "WhyPair", "explore", "packed"]
+         "Matched", "MatchedRegions", "MixtureMap", "NegativeWeights", "Neighbours", "Painter", "PixelSimilarity",
+         "Rewind", "Segmentation", "Selection", "SelectionProbe", "SettingSlider", "Spectrum", "SpectrumSweep",
+         "Sphere", "StyleSpace", "SubsetBar", "Thresholds", "TwoLayerPlayground", "View", "WhyPair", "explore",
+         "packed"]
