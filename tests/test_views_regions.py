@@ -69,6 +69,8 @@ def test_still_pictures(channels):
     ({"view_a": tiles(2, 24)}, r"view_a must be \[3, 3, 24, 24\] for 3 pictures, got \[2"),
     ({"matrix_b": torch.eye(3)}, r"matrix_b must be \[3, 3, 3\]"),
     ({"centres_b": torch.zeros(3, 2, 2)}, r"centres_b must be \[3, 4, 2\]"),
+    ({"matrix_a": torch.zeros(3, 3, 3)}, r"matrix_a\[0\] maps the view to a line or a point"),
+    ({"centres_a": torch.full((3, 4, 2), torch.nan)}, "centres_a has values that are not finite"),
     ({"size": 25}, "a side of 1 to 24 pixels"), ({"size": 0}, "a side of 1 to 24 pixels")])
 def test_parts_that_do_not_fit(change, words):
     with pytest.raises(ValueError, match=words): MatchedRegions(pairs()._replace(**change))
@@ -77,3 +79,27 @@ def test_parts_that_do_not_fit(change, words):
 def test_sliders_that_cannot_work():
     with pytest.raises(ValueError, match="sliders need a function"): MatchedRegions(pairs(), sliders={"seed": [1]})
     with pytest.raises(ValueError, match="the slider 'seed' has no values"): MatchedRegions(pairs, sliders={"seed": []})
+    with pytest.raises(ValueError, match="there is no seed=7"):
+        MatchedRegions(pairs, sliders={"seed": [1]}, start={"seed": 7})
+    with pytest.raises(ValueError, match="sliders are none"): MatchedRegions(pairs(), start={"seed": 7})
+
+
+def test_what_is_no_pair_of_views():
+    with pytest.raises(ValueError, match="a function that returns one, got int"): MatchedRegions(3)
+    none = Matched(*(x[:0] for x in pairs()[:7]), 6)
+    with pytest.raises(ValueError, match="there are no pictures"): MatchedRegions(none)
+
+
+def test_large_pictures_keep_the_pixels_of_their_matrices():
+    x, eye, point = torch.zeros(1, 3, 300, 280, dtype=torch.uint8), torch.eye(3)[None], torch.full((1, 1, 2), 9.0)
+    assert checked(Matched(x, x, x, eye, eye, point, point, 270)).view_a.shape == (1, 3, 300, 280)
+
+
+def test_a_fault_of_the_function_changes_nothing():
+    def make(window):
+        if window == 8: raise ValueError("too wide")
+        return pairs(window)
+
+    view = MatchedRegions(make, sliders={"window": [4, 6, 8]})
+    with pytest.raises(ValueError, match="too wide"): view.draw(window=8)
+    assert view.setting == {"window": 6} and view.found.size == 6

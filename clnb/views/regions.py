@@ -40,7 +40,10 @@ def checked(
     given: Matched,
 ) -> Matched:
     "The same with arrays in host memory. `ValueError` naming the part that does not fit."
-    tiles, a, b = (pixels(x, None, 256) for x in given[:3])
+    if not isinstance(given, Matched):
+        raise ValueError("expected a Matched(tiles, view_a, …) or a function that returns one, "
+                         f"got {type(given).__name__}")
+    tiles, a, b = (pixels(x, None, 2**20) for x in given[:3])      # not made smaller: the matrices are of these pixels
     shapes = [tuple(host(x).shape[-2:]) for x in given[:3]]
     matrices, centres = ([host(x).astype(np.float64) for x in part] for part in (given[3:5], given[5:7]))
     n, count = len(tiles), centres[0].shape[1] if centres[0].ndim == 3 else -1
@@ -48,6 +51,12 @@ def checked(
                            ("matrix_a", matrices[0], (n, 3, 3)), ("matrix_b", matrices[1], (n, 3, 3)),
                            ("centres_a", centres[0], (n, count, 2)), ("centres_b", centres[1], (n, count, 2))):
         if x.shape != shape: raise ValueError(f"{name} must be {list(shape)} for {n} pictures, got {list(x.shape)}")
+    if not n: raise ValueError("there are no pictures: tiles, views and centres need at least one row")
+    for name, x in zip(Matched._fields[3:7], (*matrices, *centres), strict=True):
+        if not np.isfinite(x).all(): raise ValueError(f"{name} has values that are not finite numbers")
+    for name, x in zip(Matched._fields[3:5], matrices, strict=True):
+        if (flat := np.abs(np.linalg.det(x[:, :2, :2])) < 1e-9).any():
+            raise ValueError(f"{name}[{flat.argmax()}] maps the view to a line or a point and cannot be inverted")
     smallest = min(*shapes[1], *shapes[2])
     if not 1 <= given.size <= smallest:
         raise ValueError(f"windows have a side of 1 to {smallest} pixels in these views, got size={given.size}")
@@ -114,6 +123,7 @@ class MatchedRegions(RegionsStill):
             raise ValueError("sliders need a function that draws pairs of views, got a Matched")
         if empty := [name for name, values in self.sliders.items() if not values]:
             raise ValueError(f"the slider {empty[0]!r} has no values")
+        for name, value in (start or {}).items(): self._known(name, value)
         self.setting = {name: values[len(values) // 2] for name, values in self.sliders.items()} | dict(start or {})
         self.found = checked(self.make(**self.setting) if self.make else drawn)
         super().__init__(None, title=title, sliders=self.sliders, start=self.setting)
@@ -124,11 +134,14 @@ class MatchedRegions(RegionsStill):
 
     def draw(self, **setting: Any) -> "MatchedRegions":
         "Draw pairs of views with other values. `ValueError` for one that no slider has."
-        for name, value in setting.items():
-            if value not in self.sliders.get(name, ()):
-                known = ", ".join(f"{key}: {values}" for key, values in self.sliders.items()) or "none"
-                raise ValueError(f"there is no {name}={value!r}; the sliders are {known}")
-        self.setting = {**self.setting, **setting}
-        self.found = checked(self.make(**self.setting))
+        for name, value in setting.items(): self._known(name, value)
+        if self.make is None: return self
+        setting = {**self.setting, **setting}
+        self.found, self.setting = checked(self.make(**setting)), setting      # a fault leaves both as they were
         self.image = min(self.image, len(self.found.tiles) - 1)
         return self
+
+    def _known(self, name: str, value: Any) -> None:
+        if value in self.sliders.get(name, ()): return
+        known = ", ".join(f"{key}: {values}" for key, values in self.sliders.items()) or "none"
+        raise ValueError(f"there is no {name}={value!r}; the sliders are {known}")
