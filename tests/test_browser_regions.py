@@ -1,4 +1,4 @@
-"""MatchedRegions in a real browser: a page without a kernel, and sliders in JupyterLab."""
+"""MatchedRegions in a real browser: a page without a kernel."""
 
 import json
 

@@ -23,7 +23,8 @@ CLNB = ROOT / "clnb"
 # ------------------------------------------------------------------------------------------------------------- floors
 
 FLOORS = {"core": 0, "data": 1, "augment": 1, "losses": 1, "nets": 1, "metrics": 1, "layouts": 1, "toys": 1,
-          "collapse": 1, "trees": 1, "masks": 1, "mixtures": 1, "run": 2, "recorder": 2, "views": 3, "methods": 4}
+          "collapse": 1, "trees": 1, "masks": 1, "mixtures": 1, "scenes": 1, "run": 2, "recorder": 2, "views": 3,
+          "methods": 4}
 STANDS_ON = {("clnb.methods.hcsc", "clnb.methods.moco"),        # HCSC is MoCo with prototypes and a selection
              ("clnb.methods.supercon", "clnb.methods.simclr")}  # its rivals at equal cost, one of them SimCLR
 NOT_FOR_VIEWS = {"nets", "run", "methods"}
