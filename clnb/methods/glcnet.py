@@ -7,7 +7,7 @@ __all__ = ['MOMENTS', 'DRAWN', 'POOLS', 'PARTS', 'NO_CLASS', 'style_vector', 'nt
            'matched_regions', 'window_starts', 'window_means', 'local_matching_loss', 'GLCNet', 'ntx_bounds',
            'transferred', 'Segmenter', 'segmented', 'confusions']
 
-# %% ../../nbs/17_glcnet.ipynb #6e76081f
+# %% ../../nbs/17_glcnet.ipynb #a53d2e48
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from ..metrics import confusion_matrix
 from ..nets import EncoderDecoder, enlarged, enlarging, mlp
 from ..run import Method, looking
 
-# %% ../../nbs/17_glcnet.ipynb #6a9fc837
+# %% ../../nbs/17_glcnet.ipynb #98651ae1
 MOMENTS = ("var", "std")
 
 
@@ -42,7 +42,7 @@ def style_vector(
     var = (feature_map - mean).square().sum((2, 3)) / (feature_map.shape[2] * feature_map.shape[3] - 1)
     return torch.cat([mean[..., 0, 0], var if moment == "var" else var.clamp_min(1e-12).sqrt()], 1)
 
-# %% ../../nbs/17_glcnet.ipynb #578c7a31
+# %% ../../nbs/17_glcnet.ipynb #939c1dd6
 def ntx(
     za: Tensor,                             # [n, d] vectors of one view, n ≥ 2
     zb: Tensor,                             # [n, d] of the other; row i belongs to row i of `za`
@@ -63,7 +63,7 @@ def ntx(
     counted = counted & negatives.isfinite()
     return torch.where(counted, each, 0.0).sum() / counted.sum().clamp_min(1)
 
-# %% ../../nbs/17_glcnet.ipynb #4237368b
+# %% ../../nbs/17_glcnet.ipynb #86989431
 def global_style_loss(
     map_a: Tensor,                          # [N, C, h, w] coarse maps of one view
     map_b: Tensor,                          # of the other
@@ -76,7 +76,7 @@ def global_style_loss(
     styles = [style_vector(m, moment) for m in (map_a, map_b)]
     return ntx(*(styles if head is None else map(head, styles)), temperature, positive_in_denominator)
 
-# %% ../../nbs/17_glcnet.ipynb #e55a1422
+# %% ../../nbs/17_glcnet.ipynb #692aee74
 class Regions(NamedTuple):
     "Windows of two views that show the same places; (x, y) in pixels of each view."
     centres_a: Tensor   # [N, K, 2]
@@ -107,7 +107,7 @@ def _candidates(views: Sequence[Params], size: int, generator: torch.Generator |
     draw = torch.rand(len(low), DRAWN, 2, generator=generator, device=where).to(low)
     return low[:, None] + (draw * (high - low + 1)[:, None]).floor()
 
-# %% ../../nbs/17_glcnet.ipynb #ce464ed6
+# %% ../../nbs/17_glcnet.ipynb #5e9b7594
 def _apart(points: Tensor, good: Tensor, size: int, count: int) -> Tensor:  # [N, count] column numbers
     "The first good points [N, D, 2] of which none lies in the window of another, as long as there are such."
     free, chosen = good, []
@@ -146,7 +146,7 @@ def matched_regions(
     chosen = _apart(places[0], good, size, count)[..., None]
     return Regions(*(points.take_along_dim(chosen, 1) for points in places), good.any(1))
 
-# %% ../../nbs/17_glcnet.ipynb #a557fa32
+# %% ../../nbs/17_glcnet.ipynb #f1b09abf
 def _weights(start: Tensor, size: int, fine: int, maps: Tensor, dim: int) -> Tensor:  # [N, K, length of maps in dim]
     place = torch.arange(fine, device=maps.device)
     inside = (place >= start[..., None]) & (place < start[..., None] + size)
@@ -174,7 +174,7 @@ def window_means(
     rows = down @ maps.permute(0, 2, 3, 1).reshape(len(maps), maps.shape[2], -1)        # [N, K, w · C]
     return (rows.view(*down.shape[:2], maps.shape[3], -1) * across[..., None]).sum(2)
 
-# %% ../../nbs/17_glcnet.ipynb #6dafe855
+# %% ../../nbs/17_glcnet.ipynb #adda37b4
 def local_matching_loss(
     map_a: Tensor,                          # [N, C, h, w] fine maps of the first views
     map_b: Tensor,                          # of the second views
@@ -191,7 +191,7 @@ def local_matching_loss(
     keep = regions.known.repeat_interleave(regions.centres_a.shape[1])
     return ntx(*(means if head is None else map(head, means)), temperature, positive_in_denominator, keep)
 
-# %% ../../nbs/17_glcnet.ipynb #54ac075f
+# %% ../../nbs/17_glcnet.ipynb #2b9a7d3b
 POOLS = ("style", "mean")
 
 
@@ -290,7 +290,7 @@ def ntx_bounds(
     level = math.log(2 * n - 2)
     return level, level - (1 + 1 / (n - 1)) / temperature
 
-# %% ../../nbs/17_glcnet.ipynb #8013925f
+# %% ../../nbs/17_glcnet.ipynb #0b33660d
 PARTS = ("none", "encoder", "all")
 NO_CLASS = 255
 
@@ -352,7 +352,7 @@ class Segmenter(Method):
         return {"smoke": {"steps": 8, "batch_size": 4}, "teach": {"steps": 150, "batch_size": 6},
                 "full": {"steps": 5_000, "batch_size": 16}}[scale]
 
-# %% ../../nbs/17_glcnet.ipynb #453a22a7
+# %% ../../nbs/17_glcnet.ipynb #bc4865c2
 def segmented(
     method: Segmenter,
     images: Tensor,         # [N, C, H, W]
